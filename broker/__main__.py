@@ -1,0 +1,46 @@
+"""`python -m broker`: a broker on this machine, for trying out and for tests."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from broker import credentials, local
+from broker.contract import ContractError, checked_id
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m broker",
+        description="Start a broker on this machine's loopback: Mosquitto if it is installed, else"
+        " an embedded one. The passwords of its users are in STATE/credentials/USER.",
+    )
+    parser.add_argument("--kind", choices=("auto", "mosquitto", "embedded"), default="auto")
+    parser.add_argument("--port", type=int, default=1883, help="1 to 65535 [1883]")
+    parser.add_argument(
+        "--port-v5", type=int, help="the embedded broker's second port, for MQTT 5 [PORT + 1]"
+    )
+    parser.add_argument(
+        "--state", type=Path, default=Path(".run/broker"), help="its folder [.run/broker]"
+    )
+    parser.add_argument(
+        "--node", action="append", default=[], help="a user for this node's edge; repeat for more"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        nodes = [checked_id("node", node) for node in options.node]
+        users = [*credentials.SERVICES, *nodes]
+        plan = local.prepare(options.kind, options.state, options.port, options.port_v5, users)
+        print(f"broker: {plan.describe()}; state in {plan.state}", flush=True)
+        return local.run(plan)
+    except (local.BrokerError, ContractError) as error:
+        print(f"broker: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"broker: {error.filename or options.state}: {error.strerror}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,256 @@
+"""The contract: topics and payloads, built and parsed here and nowhere else.
+
+No I/O. CONTRACT.md says the same for people who write subscribers; schema/ holds the JSON
+Schemas made from these models, and examples/v1/ payloads that every later version must read.
+
+Readers ignore unknown fields, so that a newer edge and an older gateway get along; a missing or
+impossible field is refused with a `ContractError` that names it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import pairwise
+from typing import Annotated, NamedTuple, TypeVar
+from uuid import UUID
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+DEFAULT_ROOT = "brisa"
+ID_PATTERN = r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?"
+ID_RULE = "1 to 63 of a-z 0-9 . _ -, beginning and ending with a letter or digit"
+# Names of users in broker/acl: a node of that name would share its topics with the service.
+RESERVED_NODES = frozenset({"gateway", "recorder", "viewer"})
+MAX_PAYLOAD_BYTES = 16 * 1024
+MAX_BACKFILL_BYTES = 256 * 1024
+MAX_BACKFILL_READINGS = 500
+# Wide enough for every sensor of the family (DHT22: -40 to 80 °C, 0 to 100 %), narrow enough that
+# an all-ones frame (6553.5) and a two's complement read as a magnitude (-3276) can never pass.
+TEMPERATURE_MIN_C, TEMPERATURE_MAX_C = -60.0, 125.0
+HUMIDITY_MIN_PCT, HUMIDITY_MAX_PCT = 0.0, 100.0
+SEQ_MAX = 2**63 - 1
+
+_ID = re.compile(ID_PATTERN)
+
+
+class ContractError(ValueError):
+    """A topic, an id or a payload breaks the contract; the text is one line that says where."""
+
+
+class Kind(StrEnum):
+    """The last level of a topic."""
+
+    STATUS = "status"
+    READING = "reading"
+    HEALTH = "health"
+    BACKFILL = "backfill"
+    STORED = "stored"
+
+
+class Topic(NamedTuple):
+    """What a topic names; `sensor` is empty for a node's status."""
+
+    kind: Kind
+    node: str
+    sensor: str = ""
+
+
+def checked_id(what: str, value: str) -> str:
+    """Return `value` if it may be a node's or sensor's id. Raises ContractError naming `what`."""
+    if not _ID.fullmatch(value):
+        raise ContractError(f"{what} {shown(value)}: allowed are {ID_RULE}")
+    if what == "node" and value in RESERVED_NODES:
+        raise ContractError(f"node {shown(value)}: the name of a service; choose another")
+    return value
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value from outside, fit for one line of a log: quoted, escaped, cut."""
+    text = ascii(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class Topics:
+    """Builds and parses topics below one root."""
+
+    def __init__(self, root: str = DEFAULT_ROOT) -> None:
+        if not root or any(not _ID.fullmatch(level) for level in root.split("/")):
+            raise ContractError(f"root {shown(root)}: allowed are levels of {ID_RULE}, joined by /")
+        self.root = root
+        self._prefix = root + "/"
+
+    @property
+    def all(self) -> str:
+        """The filter for everything below the root."""
+        return f"{self.root}/#"
+
+    def status(self, node: str) -> str:
+        return f"{self._prefix}{checked_id('node', node)}/{Kind.STATUS}"
+
+    def of(self, kind: Kind, node: str, sensor: str) -> str:
+        """The topic of a sensor's reading, health, backfill or stored."""
+        return f"{self._prefix}{checked_id('node', node)}/{checked_id('sensor', sensor)}/{kind}"
+
+    def parse(self, topic: str) -> Topic:
+        """Take a topic apart. Raises ContractError for one that is not of the contract."""
+        if not topic.startswith(self._prefix):
+            raise ContractError(f"topic {shown(topic)}: not below {self.root}/")
+        levels = topic[len(self._prefix) :].split("/")
+        match levels:
+            case [node, "status"]:
+                return Topic(Kind.STATUS, checked_id("node", node))
+            case [node, sensor, kind] if kind in _SENSOR_KINDS:
+                return Topic(Kind(kind), checked_id("node", node), checked_id("sensor", sensor))
+        raise ContractError(f"topic {shown(topic)}: not one of the contract's")
+
+
+def _in_utc_ms(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[
+    AwareDatetime,
+    PlainSerializer(_in_utc_ms, when_used="json"),
+    Field(description="UTC, ISO 8601, milliseconds"),
+]
+Seq = Annotated[int, Field(ge=1, le=SEQ_MAX, description="1, 2, 3 … in its stream")]
+Text = Annotated[str, StringConstraints(max_length=500)]
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")]
+
+
+class _Payload(BaseModel):
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="ignore", allow_inf_nan=False, ser_json_inf_nan="null"
+    )
+
+    def to_json(self) -> bytes:
+        """The payload as it goes on the wire."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class Measured(_Payload):
+    """One measurement, numbered in its stream."""
+
+    seq: Seq
+    measured_at: Moment
+    clock_synchronised: bool = Field(description="was the node's clock right when it measured?")
+    temperature_c: float = Field(ge=TEMPERATURE_MIN_C, le=TEMPERATURE_MAX_C, description="°C")
+    humidity_pct: float = Field(
+        ge=HUMIDITY_MIN_PCT, le=HUMIDITY_MAX_PCT, description="relative humidity, %"
+    )
+    source: Word = Field(description="where it is from: dht11, dht22, replay, simulated, …")
+
+
+class Reading(Measured):
+    """`<root>/<node>/<sensor>/reading`, retained: the newest reading."""
+
+    stream: UUID = Field(description="the journal (or process) that numbered it")
+
+
+class SensorState(StrEnum):
+    """What the edge says of a sensor."""
+
+    OK = "ok"
+    RETRYING = "retrying"
+    BROKEN = "broken"
+
+
+class SensorHealth(_Payload):
+    """`<root>/<node>/<sensor>/health`, retained: how the sensor does."""
+
+    state: SensorState
+    since: Moment = Field(description="when this state began")
+    reason: Text = Field(default="", description="why it is not ok, and what to do; English")
+    driver: Word
+    model: Word
+    interval_s: float = Field(gt=0, le=86400, description="from reading to reading, seconds")
+    readings: int = Field(default=0, ge=0, le=SEQ_MAX, description="accepted since start")
+    discarded: dict[Word, Annotated[int, Field(ge=0, le=SEQ_MAX)]] = Field(
+        default_factory=dict,
+        max_length=32,
+        description="not accepted since start, by cause: timeout, checksum, slip, range, …",
+    )
+    stream: UUID | None = None
+    oldest_seq: Seq | None = Field(default=None, description="the oldest that can be sent again")
+    newest_seq: Seq | None = None
+
+
+class NodeState(StrEnum):
+    """Is a node's edge connected?"""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+class NodeStatus(_Payload):
+    """`<root>/<node>/status`, retained; `offline` is the edge's last will."""
+
+    state: NodeState
+    instance: Text = Field(default="", description="the edge process that says so")
+    version: Text = ""
+
+
+class Backfill(_Payload):
+    """`<root>/<node>/<sensor>/backfill`, not retained: readings that the recorder lacks."""
+
+    stream: UUID
+    readings: list[Measured] = Field(min_length=1, max_length=MAX_BACKFILL_READINGS)
+
+    @model_validator(mode="after")
+    def _oldest_first(self) -> Backfill:
+        numbers = [reading.seq for reading in self.readings]
+        if any(later <= earlier for earlier, later in pairwise(numbers)):
+            raise ValueError("seq must rise from reading to reading")
+        return self
+
+
+class Stored(_Payload):
+    """`<root>/<node>/<sensor>/stored`, retained: all up to `seq` is in the database."""
+
+    stream: UUID
+    seq: int = Field(ge=0, le=SEQ_MAX, description="0: nothing yet")
+
+
+P = TypeVar("P", bound=BaseModel)
+Payload = Reading | SensorHealth | NodeStatus | Backfill | Stored
+MODELS: Mapping[Kind, type[Payload]] = {
+    Kind.STATUS: NodeStatus,
+    Kind.READING: Reading,
+    Kind.HEALTH: SensorHealth,
+    Kind.BACKFILL: Backfill,
+    Kind.STORED: Stored,
+}
+_SENSOR_KINDS = frozenset(kind.value for kind in Kind if kind is not Kind.STATUS)
+
+
+def parse_payload(model: type[P], payload: bytes | bytearray) -> P:
+    """Read a payload. Raises ContractError with one line that names field, value and rule."""
+    limit = MAX_BACKFILL_BYTES if model is Backfill else MAX_PAYLOAD_BYTES
+    if len(payload) > limit:
+        raise ContractError(f"{len(payload)} bytes: at most {limit} are allowed")
+    try:
+        return model.model_validate_json(payload)
+    except ValidationError as error:
+        raise ContractError(one_line(error)) from None
+
+
+def one_line(error: ValidationError) -> str:
+    """The first thing that pydantic found, and how many more there are."""
+    details = error.errors(include_url=False, include_context=False)
+    first = details[0]
+    where = ".".join(str(part) for part in first["loc"]) or "payload"
+    value = "" if first["type"] == "missing" else f" {shown(first['input'])}"
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    return f"{where}{value}: {first['msg'][:200]}{more}"

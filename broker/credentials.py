@@ -1,0 +1,47 @@
+"""Passwords: random, one file a user for its owner, and Mosquitto's file of hashes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+# mosquitto_passwd's own format and number of rounds: https://mosquitto.org/man/mosquitto_passwd-1.html
+ROUNDS, SALT_BYTES, HASH_BYTES = 101, 12, 64
+SERVICES = ("gateway", "recorder", "viewer")
+
+
+def hashed(password: str) -> str:
+    """`password` as Mosquitto 2 keeps it: $7$ROUNDS$SALT$HASH, PBKDF2 with SHA-512."""
+    salt = secrets.token_bytes(SALT_BYTES)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ROUNDS, HASH_BYTES)
+    return f"$7${ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+def make(folder: Path, users: Iterable[str]) -> dict[str, str]:
+    """Give each user a password in `folder`/USER, those that have one keep it. Returns them all.
+
+    The files are readable by their owner only. Raises OSError.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    passwords = {}
+    for user in users:
+        path = folder / user
+        if not path.exists():
+            _write_private(path, secrets.token_urlsafe(18) + "\n")
+        passwords[user] = path.read_text(encoding="utf-8").strip()
+    return passwords
+
+
+def write_hashes(path: Path, passwords: dict[str, str]) -> None:
+    """Write Mosquitto's password file. Raises OSError."""
+    lines = [f"{user}:{hashed(password)}\n" for user, password in sorted(passwords.items())]
+    _write_private(path, "".join(lines))
+
+
+def _write_private(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)

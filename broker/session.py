@@ -1,0 +1,422 @@
+"""The one door to paho-mqtt: everyone connects through `Session`.
+
+What paho leaves to its user is done here once: nothing escapes from a callback (an exception
+there would end the network thread while `is_connected()` still says True); subscribe inside
+`on_connect`, after the reason code was checked; back-off with jitter; publishing while away is
+an error and not a growing queue; a refused publish is seen by its MQTT 5 reason code; a stop
+that delivers what is in flight.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import uuid4
+
+from paho.mqtt.client import (
+    MQTT_ERR_SUCCESS,
+    Client,
+    ConnectFlags,
+    DisconnectFlags,
+    MQTTMessage,
+)
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from broker.buffered import BufferedContext
+from broker.settings import BrokerSettings
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5.0
+BACKOFF_FIRST_S, BACKOFF_LONGEST_S = 0.5, 30.0
+# One every process at most: 20 in flight, and what one burst of a node's sensors may add.
+MAX_QUEUED = 1000
+# A connection that ends before this is no success: the back-off goes on from where it was.
+STABLE_S = 10.0
+SESSION_TAKEN_OVER = 0x8E  # MQTT 5.0, 3.14.2.1
+REPEAT_LOG_S = 60.0
+
+
+class NotConnectedError(RuntimeError):
+    """The broker is away (or its queue is full); nothing was sent, and nothing will be later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A filter; `no_local` (MQTT 5): not what this session published itself."""
+
+    topic: str
+    qos: int = 0
+    no_local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker says for us when we vanish; retained, QoS 1."""
+
+    topic: str
+    payload: bytes
+
+
+def unique_client_id(name: str) -> str:
+    """`name` and a random part: two replicas, or an old and a new pod, never throw each other off.
+
+    Kept for the process's life, so that a reconnect takes over its own half-open connection.
+    """
+    return f"brisa-{name}-{uuid4().hex[:8]}"
+
+
+def backoff_s(attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
+    """Seconds to wait before attempt 1, 2, 3 …: doubling, bounded, half of it random."""
+    longest = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2 ** min(attempt - 1, 10))
+    return uniform(longest / 2, longest)
+
+
+class Session:
+    """A connection to the broker that comes back by itself.
+
+    on_message: called in the network thread for each message. on_up: called there after each
+    connect, once every subscription was granted. on_refused: called there with topic and reason
+    when the broker refused a publish (MQTT 5). buffered: read through one large buffer, for those
+    who take in thousands of messages a second.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        *,
+        client_id: str,
+        protocol: Literal[4, 5],
+        will: Will | None = None,
+        subscriptions: Sequence[Subscription] = (),
+        on_message: Callable[[MQTTMessage], None] | None = None,
+        on_up: Callable[[], None] | None = None,
+        on_down: Callable[[str], None] | None = None,
+        on_refused: Callable[[str, str], None] | None = None,
+        buffered: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.client_id = client_id
+        self.connected = False
+        self.subscribed = False
+        self.synchronised = False
+        self.last_error = ""
+        self.connects_total = 0
+        self.refused_total = 0
+        self._settings = settings
+        self._address = settings.address
+        self._protocol = protocol
+        self._will = will
+        self._subscriptions = tuple(subscriptions)
+        self._on_message = on_message
+        self._on_up = on_up
+        self._on_down = on_down
+        self._on_refused = on_refused
+        self._buffered = buffered
+        self._monotonic = monotonic
+        self._client: Client | None = None
+        self._thread: threading.Thread | None = None
+        self._up = threading.Event()
+        self._failures = 0
+        self._refused = False
+        self._connected_at_s = 0.0
+        self._lost_at_once = 0
+        self._subscribe_mid: int | None = None
+        self._fence_mid: int | None = None
+        self._lock = threading.Condition()
+        self._in_flight: dict[int, str] = {}
+        self._answered: dict[int, ReasonCode] = {}  # answers that came before publish() returned
+        self._logged: dict[str, float] = {}
+
+    # ---- what its owner calls
+
+    def start(self) -> None:
+        """Begin to connect, in a thread of its own. Raises OSError for unreadable TLS files."""
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self.client_id,
+            protocol=MQTTProtocolVersion(self._protocol),
+        )
+        if self._address.user is not None:
+            secret = self._settings.broker_password
+            client.username_pw_set(
+                self._address.user, secret.get_secret_value() if secret is not None else None
+            )
+        context = self._tls_context()
+        if self._buffered:
+            client.tls_set_context(BufferedContext(context))  # type: ignore[arg-type]
+        elif context is not None:
+            client.tls_set_context(context)
+        if self._will is not None:
+            client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.max_queued_messages_set(MAX_QUEUED)
+        client.on_pre_connect = self._pre_connect
+        client.on_connect = self._connect
+        client.on_connect_fail = self._connect_failed
+        client.on_disconnect = self._disconnect
+        client.on_subscribe = self._suback
+        client.on_publish = self._published
+        if self._on_message is not None:
+            client.on_message = _guarded(self._on_message)
+        self._client = client
+        # clean_start only matters for MQTT 5, where the default would keep a session for one try
+        extra: dict[str, Any] = {"clean_start": True} if self._protocol == 5 else {}
+        client.connect_async(
+            self._address.host, self._address.port, keepalive=self._settings.keepalive_s, **extra
+        )
+        client.loop_start()
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Deliver what is in flight, say good-bye and end. False if something was not delivered.
+
+        An orderly good-bye keeps the will unsaid: say `offline` yourself before.
+        """
+        client = self._client
+        if client is None:
+            return True
+        with self._lock:
+            delivered = self._lock.wait_for(
+                lambda: not self._in_flight or not self.connected, timeout_s
+            )
+            delivered = delivered and not self._in_flight
+        client.disconnect()
+        client.loop_stop()
+        self._client = None
+        return delivered
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        """Hand a message to the network thread. Raises NotConnectedError."""
+        client = self._client
+        if client is None or not self.connected:
+            raise NotConnectedError(self.last_error or "not connected to the broker")
+        info = client.publish(topic, payload, qos=qos, retain=retain)
+        if info.rc != MQTT_ERR_SUCCESS:
+            # paho keeps a QoS 1 message even now; the connection is gone, and what is in its queue
+            # is at most MAX_QUEUED messages, sent in order before anything newer
+            raise NotConnectedError(f"not sent: error {int(info.rc)}")
+        if qos == 0:
+            return
+        with self._lock:
+            answer = self._answered.pop(info.mid, None)
+            if answer is None:
+                self._in_flight[info.mid] = topic
+        if answer is not None:
+            self._settle(topic, answer)
+
+    def wait_until_up(self, timeout_s: float) -> bool:
+        """Wait for a connection with all subscriptions granted."""
+        return self._up.wait(timeout_s)
+
+    @property
+    def network_thread_alive(self) -> bool:
+        """Is the thread that serves the socket running? A flag of paho's would not say so."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def where(self) -> str:
+        user = f"{self._address.user}@" if self._address.user else ""
+        scheme = "mqtts" if self._address.tls else "mqtt"
+        return f"{scheme}://{user}{self._address.host}:{self._address.port}"
+
+    # ---- what paho calls, in the network thread
+
+    def _pre_connect(self, _client: Client, _userdata: object) -> None:
+        self._thread = threading.current_thread()
+        self._refused = False
+
+    def _connect(
+        self,
+        client: Client,
+        _userdata: object,
+        _flags: ConnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            self._refused = True
+            self._failed(f"refused by the broker: {reason}{self._advice(str(reason))}")
+            return
+        self.connected = True
+        self.connects_total += 1
+        self._connected_at_s = self._monotonic()
+        self.last_error = ""
+        if not self._subscriptions:
+            self._now_up()
+            return
+        if self._protocol == 5:
+            options = [
+                (s.topic, SubscribeOptions(qos=s.qos, noLocal=s.no_local))
+                for s in self._subscriptions
+            ]
+            _, self._subscribe_mid = client.subscribe(options)
+        else:
+            _, self._subscribe_mid = client.subscribe(
+                [(s.topic, s.qos) for s in self._subscriptions]
+            )
+
+    def _suback(
+        self,
+        client: Client,
+        _userdata: object,
+        mid: int,
+        reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        if mid == self._fence_mid:
+            self.synchronised = True
+            return
+        if mid != self._subscribe_mid:
+            return
+        for subscription, reason in zip(self._subscriptions, reasons, strict=False):
+            if reason.is_failure:
+                self._failed(f"may not subscribe to {subscription.topic}: {reason}")
+                return
+        self.subscribed = True
+        # A broker answers in order: when it has granted a filter that nothing matches, all that it
+        # retained for the ones before (at QoS 0) is already here.
+        _, self._fence_mid = client.subscribe(f"{self._settings.root}/-", 0)
+        self._now_up()
+
+    def _now_up(self) -> None:
+        log.info("connected to the broker at %s as %s", self.where, self.client_id)
+        self._up.set()
+        if self._on_up is not None:
+            _guarded_call(self._on_up)
+
+    def _connect_failed(self, _client: Client, _userdata: object) -> None:
+        error = sys.exc_info()[1]  # paho calls this while it handles the exception
+        self._failed(f"cannot reach the broker at {self.where}: {_short(error)}")
+
+    def _disconnect(
+        self,
+        _client: Client,
+        _userdata: object,
+        flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        was_connected, self.connected = self.connected, False
+        self.subscribed = self.synchronised = False
+        self._up.clear()
+        with self._lock:
+            self._lock.notify_all()
+        if not was_connected:
+            if not self._refused:
+                self._failed(f"{self.where} hung up before it answered{self._advice('password')}")
+            return
+        if self._monotonic() - self._connected_at_s >= STABLE_S:
+            self._failures = self._lost_at_once = 0
+        else:
+            self._lost_at_once += 1
+        if flags.is_disconnect_packet_from_server and reason.value == SESSION_TAKEN_OVER:
+            text = f"another client took the id {self.client_id}: two must not share one"
+        elif reason.is_failure and self._lost_at_once >= 3:
+            # Mosquitto before 2.0.15 does not say why it hangs up on the first of two
+            text = (
+                f"lost the broker again at once: does another client use the id {self.client_id}?"
+            )
+        elif reason.is_failure:
+            text = f"lost the broker at {self.where}: {reason}"
+        else:
+            text = ""
+        if text:
+            self._failed(text)
+        if self._on_down is not None:
+            _guarded_call(self._on_down, text)
+
+    def _published(
+        self,
+        _client: Client,
+        _userdata: object,
+        mid: int,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        with self._lock:
+            topic = self._in_flight.pop(mid, None)
+            if topic is None:
+                if len(self._answered) < MAX_QUEUED:
+                    self._answered[mid] = reason
+                return
+            self._lock.notify_all()
+        self._settle(topic, reason)
+
+    # ---- what they share
+
+    def _settle(self, topic: str, reason: ReasonCode) -> None:
+        if not reason.is_failure:
+            return
+        self.refused_total += 1
+        self._say_once(f"the broker refused {topic}: {reason}")
+        if self._on_refused is not None:
+            _guarded_call(self._on_refused, topic, str(reason))
+
+    def _failed(self, text: str) -> None:
+        self.last_error = text
+        self._failures += 1
+        delay_s = backoff_s(self._failures)
+        if self._client is not None:
+            self._client.reconnect_delay_set(delay_s, delay_s)  # type: ignore[arg-type]
+        self._say_once(f"{text}; trying again")
+
+    def _say_once(self, text: str) -> None:
+        """One line a minute for the same thing."""
+        now = self._monotonic()
+        if now - self._logged.get(text, -REPEAT_LOG_S) >= REPEAT_LOG_S:
+            if len(self._logged) > 100:
+                self._logged.clear()
+            self._logged[text] = now
+            log.warning("%s", text)
+
+    def _advice(self, reason: str) -> str:
+        if "uthori" not in reason and "password" not in reason:
+            return ""
+        who = f"user {self._address.user}" if self._address.user else "no user in the URL"
+        return f" ({who}: check BRISA_BROKER_URL and BRISA_BROKER_PASSWORD_FILE)"
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        if not self._address.tls:
+            return None
+        settings = self._settings
+        context = ssl.create_default_context(cafile=settings.broker_ca)
+        if settings.broker_cert is not None:
+            context.load_cert_chain(settings.broker_cert, settings.broker_key)
+        return context
+
+
+def _guarded(callback: Callable[[MQTTMessage], None]) -> Callable[..., None]:
+    """`callback` as paho calls it; an exception is logged and goes no further."""
+
+    def on_message(_client: Client, _userdata: object, message: MQTTMessage) -> None:
+        try:
+            callback(message)
+        except Exception:
+            log.exception("a message could not be handled")
+
+    return on_message
+
+
+def _guarded_call(callback: Callable[..., None], *arguments: object) -> None:
+    try:
+        callback(*arguments)
+    except Exception:
+        log.exception("a callback of the session failed")
+
+
+def _short(error: BaseException | None) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

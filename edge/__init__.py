@@ -1,0 +1,1 @@
+"""Sensor to MQTT: what runs on the node that has the sensor."""

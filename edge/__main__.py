@@ -1,0 +1,59 @@
+"""`python -m edge`: run the edge, or one of its tools."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words in ([], ["run"]):
+        # The tools' modules stay out of the memory of a node that only runs.
+        from edge.commands import run  # noqa: PLC0415
+
+        return run.run()
+    try:
+        options = _parser().parse_args(words)
+        code: int = options.run(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # `… | head`: the reader has seen enough; nothing more may be written, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse  # noqa: PLC0415
+
+    from broker import __version__  # noqa: PLC0415
+    from broker.settings import describe  # noqa: PLC0415
+    from edge.commands import decode, doctor, encode, read, run  # noqa: PLC0415
+    from edge.settings import EdgeSettings  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(
+        prog="python -m edge",
+        description="Temperature and humidity from a sensor on this node, to MQTT."
+        " Without a command: run.",
+        epilog=describe(EdgeSettings),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"brisa {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    runner = commands.add_parser("run", help="sample and publish until told to stop")
+    runner.set_defaults(run=run.run)
+    for module in (read, doctor, decode, encode):
+        module.add(commands)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""`python -m edge run`: sample, number, publish, until told to stop."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from broker.logs import configure
+from broker.settings import SettingsError, load, unknown_variables
+from edge.clock import Clock
+from edge.health import Health, HealthServer
+from edge.publisher import Publisher
+from edge.sampler import Sampler
+from edge.settings import EdgeSettings, build, plans
+
+if TYPE_CHECKING:
+    import argparse  # half a megabyte that a running edge does without
+
+log = logging.getLogger(__name__)
+
+
+def run(_options: argparse.Namespace | None = None) -> int:
+    """Returns the exit code: 0 after SIGTERM or Ctrl-C, 2 for a setting that is not allowed."""
+    try:
+        settings = load(EdgeSettings, os.environ)
+        sensors = [(plan.name, build(plan, settings)) for plan in plans(settings)]
+    except SettingsError as error:
+        print(f"edge: {error}", file=sys.stderr)
+        return 2
+    configure(settings.log_level, settings.log_format, "edge")
+    for line in unknown_variables(os.environ, EdgeSettings):
+        log.warning("%s", line)
+    clock = Clock()
+    publisher = Publisher(settings, clock=clock)
+    samplers = [
+        Sampler(
+            name,
+            sensor,
+            interval_s=settings.interval_s,
+            clock=clock,
+            on_sample=functools.partial(publisher.sample, name),
+            on_change=functools.partial(publisher.changed, name),
+        )
+        for name, sensor in sensors
+    ]
+    for sampler in samplers:
+        publisher.add(sampler)
+    health = HealthServer(
+        Health(samplers, publisher, clock), settings.health_host, settings.health_port
+    )
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    try:
+        if settings.health_port:
+            health.start()
+        publisher.start()
+    except OSError as error:
+        where = f"{settings.health_host}:{settings.health_port}"
+        what = error.filename or f"BRISA_HEALTH_PORT: {where}"
+        print(f"edge: {what}: {error.strerror}", file=sys.stderr)
+        return 1
+    log.info(
+        "node %s: %s every %g s",
+        settings.node,
+        ", ".join(f"{name} by {sensor.driver}" for name, sensor in sensors),
+        settings.interval_s,
+    )
+    for sampler in samplers:
+        sampler.start()
+    while not done.wait(3600):
+        pass
+    log.info("stopping")
+    for sampler in samplers:
+        sampler.stop()
+    publisher.stop()
+    health.stop()
+    return 0

@@ -1,0 +1,1 @@
+"""MQTT to latest values: the page, the API and the stream."""

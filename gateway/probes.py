@@ -1,0 +1,139 @@
+"""`/healthz`, `/readyz` and `/metrics`.
+
+/metrics has a sensor's temperature and humidity only while they may be taken for the present ones:
+it is live, or retrying with a value younger than three intervals. Otherwise the series ends, as
+Prometheus wants it, and `brisa_sensor_state` says why; no old value goes on as if it were new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Response
+
+from broker import __version__
+from gateway.board import Board
+from gateway.feed import Feed
+from gateway.rejections import Rejections
+from gateway.views import ViewState
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Metric
+
+
+def blueprint(
+    board: Board, feed: Feed, rejections: Rejections, viewers: Callable[[], int]
+) -> Blueprint:
+    probes = Blueprint("probes", __name__)
+    registries: list[CollectorRegistry] = []
+
+    @probes.get("/healthz")
+    def healthz() -> Response:
+        return _verdict(feed.faults())
+
+    @probes.get("/readyz")
+    def readyz() -> Response:
+        return _verdict(feed.problems())
+
+    @probes.get("/metrics")
+    def metrics() -> Response:
+        from prometheus_client import exposition  # noqa: PLC0415 - 1 MB that not everyone scrapes
+
+        if not registries:
+            registries.append(_registry(_Collector(board, feed, rejections, viewers)))
+        text = exposition.generate_latest(registries[0])
+        return Response(text, content_type=exposition.CONTENT_TYPE_PLAIN_0_0_4)
+
+    return probes
+
+
+def _verdict(problems: list[str]) -> Response:
+    text = "".join(f"{problem}\n" for problem in problems) or "ok\n"
+    response = Response(text, 503 if problems else 200, mimetype="text/plain")
+    response.cache_control.no_store = True
+    return response
+
+
+def _registry(collector: _Collector) -> CollectorRegistry:
+    from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415
+
+    registry = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=registry)
+    registry.register(collector)
+    return registry
+
+
+class _Collector:
+    """Reads the board when Prometheus asks; nothing is counted twice."""
+
+    def __init__(
+        self, board: Board, feed: Feed, rejections: Rejections, viewers: Callable[[], int]
+    ) -> None:
+        self._board = board
+        self._feed = feed
+        self._rejections = rejections
+        self._viewers = viewers
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._sensors()
+        yield from self._gateway()
+
+    def _sensors(self) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415
+
+        labels = ["node", "sensor"]
+        temperature = GaugeMetricFamily(
+            "brisa_temperature_celsius", "the present temperature", labels=labels
+        )
+        humidity = GaugeMetricFamily(
+            "brisa_humidity_percent", "the present relative humidity", labels=labels
+        )
+        newest = GaugeMetricFamily(
+            "brisa_last_reading_timestamp_seconds",
+            "the moment that the last good reading's age counts from; absent if unknown",
+            labels=labels,
+        )
+        state = GaugeMetricFamily(
+            "brisa_sensor_state", "1 for the state that it is in", labels=[*labels, "state"]
+        )
+        fresh = self._board.fresh()
+        for view in self._board.views():
+            key = (view.node, view.sensor)
+            if key in fresh and view.temperature_c is not None and view.humidity_pct is not None:
+                temperature.add_metric(key, view.temperature_c)
+                humidity.add_metric(key, view.humidity_pct)
+            if view.age_from is not None:
+                newest.add_metric(key, view.age_from.timestamp())
+            for one in ViewState:
+                state.add_metric((*key, one), float(view.state is one))
+        yield from (temperature, humidity, newest, state)
+
+    def _gateway(self) -> Iterator[Metric]:
+        from prometheus_client.core import (  # noqa: PLC0415
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            InfoMetricFamily,
+        )
+
+        yield InfoMetricFamily("brisa_gateway", "this gateway", {"version": __version__})
+        yield GaugeMetricFamily(
+            "brisa_gateway_ready", "1 if /readyz says so", float(not self._feed.problems())
+        )
+        yield GaugeMetricFamily(
+            "brisa_gateway_broker_connected",
+            "1 while connected to the broker",
+            float(self._board.feed.connected),
+        )
+        yield GaugeMetricFamily("brisa_gateway_viewers", "open streams", self._viewers())
+        yield CounterMetricFamily(
+            "brisa_gateway_messages_parsed",
+            "messages taken in; of a flood only the newest of each topic",
+            self._feed.parsed_total,
+        )
+        rejected = CounterMetricFamily(
+            "brisa_gateway_rejected", "messages not shown, by cause", labels=["cause"]
+        )
+        for cause, total in self._rejections.totals().items():
+            rejected.add_metric((cause,), total)
+        yield rejected

@@ -1,0 +1,93 @@
+"""Every error is an RFC 9457 problem: what happened, to which thing, and what is allowed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from http import HTTPStatus
+
+from flask import Flask, Response, request
+from pydantic import BaseModel, Field
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from broker.contract import shown
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemView(BaseModel):
+    """RFC 9457. `type` is about:blank: `title` is the status's own phrase."""
+
+    type: str = "about:blank"
+    title: str
+    status: int = Field(ge=400, le=599)
+    detail: str
+    parameter: str | None = Field(default=None, description="the query parameter that is wrong")
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
+    """Raised by a view to answer with this problem."""
+
+    def __init__(self, status: HTTPStatus, detail: str, parameter: str | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.parameter = parameter
+
+
+def body(status: HTTPStatus, detail: str, parameter: str | None = None) -> bytes:
+    view = ProblemView(title=status.phrase, status=status.value, detail=detail, parameter=parameter)
+    return view.model_dump_json(exclude_none=True).encode()
+
+
+def checked_query(allowed: Collection[str] = ()) -> dict[str, str]:
+    """The query's parameters. Raises Problem for one that is unknown here or given twice."""
+    for name, values in request.args.lists():
+        if name not in allowed:
+            known = f"allowed: {', '.join(allowed)}" if allowed else "there are none here"
+            raise Problem(
+                HTTPStatus.BAD_REQUEST, f"unknown query parameter {shown(name)}; {known}", name
+            )
+        if len(values) > 1:
+            raise Problem(
+                HTTPStatus.BAD_REQUEST, f"query parameter {shown(name)} is given twice", name
+            )
+    return request.args.to_dict()
+
+
+def register(app: Flask) -> None:
+    """Make `app` answer every error with a problem."""
+    app.register_error_handler(Problem, _problem)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _fault)
+
+
+def _answer(status: HTTPStatus, detail: str, parameter: str | None = None) -> Response:
+    response = Response(body(status, detail, parameter), status.value, content_type=MEDIA_TYPE)
+    response.cache_control.no_store = True
+    return response
+
+
+def _problem(problem: Problem) -> Response:
+    return _answer(problem.status, problem.detail, problem.parameter)
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = HTTPStatus(error.code or 500)
+    if status is HTTPStatus.NOT_FOUND:
+        return _answer(status, f"there is nothing at {shown(request.path)}")
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        response = _answer(status, f"{request.method} is not possible here; allowed: {allowed}")
+        response.headers["Allow"] = allowed
+        return response
+    return _answer(status, error.description or status.phrase)
+
+
+def _fault(error: Exception) -> Response:
+    log.error("%s %s failed", request.method, shown(request.path), exc_info=error)
+    return _answer(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "the gateway failed at this; its log says more"
+    )

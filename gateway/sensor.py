@@ -1,0 +1,147 @@
+"""One sensor: what came of it over MQTT, how old its value is, and the state that follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from broker.contract import NodeState, Reading, SensorHealth, SensorState
+from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS, SensorView, ViewState
+
+# Clocks set by NTP differ by less; a retained reading from further in the future has a wrong date.
+CLOCK_SKEW_S = 2.0
+_TROUBLE = {SensorState.RETRYING: ViewState.RETRYING, SensorState.BROKEN: ViewState.BROKEN}
+
+Key = tuple[str, str]
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A node and its sensors by name; `since`: when its state began, if we saw it begin."""
+
+    state: NodeState | None = None
+    since: datetime | None = None
+    sensors: dict[str, Sensor] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Sensor:
+    """`key` is node and name; `version` and `fragment` (its JSON, once made) are the board's."""
+
+    node: Node
+    key: Key
+    reading: Reading | None = None
+    health: SensorHealth | None = None
+    received_at: datetime | None = None
+    age_from: datetime | None = None
+    fresh_from_s: float | None = None  # age_from on the monotonic clock
+    state: ViewState = ViewState.LATE
+    since: datetime | None = None
+    version: int = 0
+    fragment: bytes | None = None
+
+    @property
+    def late_after_s(self) -> float:
+        interval_s = self.health.interval_s if self.health is not None else DEFAULT_INTERVAL_S
+        return LATE_AFTER_INTERVALS * interval_s
+
+    def is_fresh(self, now_s: float) -> bool:
+        """Is the value younger than three intervals?"""
+        return self.fresh_from_s is not None and now_s - self.fresh_from_s <= self.late_after_s
+
+    def is_older(self, reading: Reading, *, retained: bool) -> bool:
+        """Is `reading` from before the one we hold? A broker that was restored brings such."""
+        held = self.reading
+        if held is None or held.stream != reading.stream or held.seq <= reading.seq:
+            return False
+        # A node whose card was restored numbers again from an earlier one: its dates still rise.
+        return retained or reading.measured_at <= held.measured_at
+
+    def take_reading(
+        self, reading: Reading, *, retained: bool, now_s: float, now: datetime
+    ) -> bool:
+        """Hold `reading`. False if we held the very same.
+
+        What comes live is as old as its arrival, whatever the node's clock says. What was retained,
+        or is announced again after a reconnect, is no younger for having come just now: its date
+        tells its age, if the clock was right, and otherwise nobody knows.
+        """
+        held = self.reading
+        again = held is not None and held.seq == reading.seq and held.stream == reading.stream
+        if again and held == reading:
+            return False
+        if not retained and not again:
+            self.received_at = self.age_from = now
+            self.fresh_from_s = now_s
+        elif not again or self.fresh_from_s is None:
+            age_s = (now - reading.measured_at).total_seconds()
+            known = reading.clock_synchronised and age_s >= -CLOCK_SKEW_S
+            self.received_at = None
+            self.age_from = reading.measured_at if known else None
+            self.fresh_from_s = now_s - max(0.0, age_s) if known else None
+        self.reading = reading
+        return True
+
+    def take_health(self, health: SensorHealth) -> bool:
+        """Hold `health`. False if nothing of it that is shown has changed: counters are not."""
+        before, self.health = self.health, health
+        return before is None or _shown(before) != _shown(health)
+
+    def judge(self, now_s: float) -> bool:
+        """Find the state. True if it changed."""
+        state, since = self._state(now_s)
+        if state is self.state and (state is ViewState.LIVE or since == self.since):
+            return False
+        self.state, self.since = state, since
+        return True
+
+    def _state(self, now_s: float) -> tuple[ViewState, datetime | None]:
+        if self.node.state is NodeState.OFFLINE:
+            return ViewState.OFFLINE, self.node.since
+        if self.health is not None and self.health.state is not SensorState.OK:
+            return _TROUBLE[self.health.state], self.health.since
+        if self.is_fresh(now_s):
+            return ViewState.LIVE, self.age_from
+        if self.age_from is None:
+            return ViewState.LATE, None
+        return ViewState.LATE, self.age_from + timedelta(seconds=self.late_after_s)
+
+    def view(self) -> SensorView:
+        reading, health = self.reading, self.health
+        troubled = self.state in (ViewState.RETRYING, ViewState.BROKEN)
+        return SensorView(
+            node=self.key[0],
+            sensor=self.key[1],
+            state=self.state,
+            since=self.since,
+            reason=health.reason if health is not None and troubled else "",
+            temperature_c=reading.temperature_c if reading else None,
+            humidity_pct=reading.humidity_pct if reading else None,
+            measured_at=reading.measured_at if reading else None,
+            clock_synchronised=reading.clock_synchronised if reading else None,
+            received_at=self.received_at,
+            age_from=self.age_from,
+            source=reading.source if reading else None,
+            stream=reading.stream if reading else None,
+            seq=reading.seq if reading else None,
+            interval_s=health.interval_s if health else None,
+            driver=health.driver if health else None,
+            model=health.model if health else None,
+            version=self.version,
+        )
+
+    def json(self) -> bytes:
+        if self.fragment is None:
+            self.fragment = self.view().to_json()
+        return self.fragment
+
+
+def _shown(health: SensorHealth) -> tuple[object, ...]:
+    return (
+        health.state,
+        health.since,
+        health.reason,
+        health.interval_s,
+        health.driver,
+        health.model,
+    )

@@ -1,0 +1,171 @@
+"""The gateway as a process: the stream and the pages behind one port, from start to orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from types import FrameType
+
+import uvicorn
+from a2wsgi import WSGIMiddleware
+from flask import Flask
+
+from broker.contract import Topics
+from broker.session import Session, Subscription, unique_client_id
+from gateway.app import create_app
+from gateway.board import Board
+from gateway.feed import Feed
+from gateway.rejections import Rejections
+from gateway.settings import GatewaySettings
+from gateway.stream import ASGI, PATH, Receive, Scope, Send, Stream
+
+log = logging.getLogger(__name__)
+
+# Requests are short, and a slow reader holds no thread: a2wsgi queues what is left to send.
+PAGE_THREADS = 4
+# From the end of draining to the end of the process, for what is still being sent.
+STOP_WITHIN_S = 5
+BACKLOG = 2048
+
+
+class PortError(OSError):
+    """The address cannot be listened on; the text is one line that names it."""
+
+
+class Gateway:
+    """MQTT in, HTTP out. `run` returns after SIGTERM or Ctrl-C."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+
+    def run(self) -> None:
+        """Raises PortError, and OSError for TLS files that cannot be read."""
+        settings = self._settings
+        listener = listen(settings.host, settings.port)
+        topics = Topics(settings.root)
+        rejections = Rejections()
+        board = Board(
+            rejections,
+            max_sensors=settings.max_sensors,
+            max_sensors_per_node=settings.max_sensors_per_node,
+        )
+        feed = Feed(board, topics, rejections, max_sensors=settings.max_sensors)
+        stream = Stream(board, max_viewers=settings.max_viewers)
+        pages = create_app(board, feed, rejections, viewers=stream.viewers)
+        session = Session(
+            settings,
+            client_id=unique_client_id("gateway"),
+            protocol=4,  # paho takes twice as long over a message of MQTT 5
+            subscriptions=[Subscription(topics.all)],
+            on_message=feed.on_message,
+            on_up=feed.on_up,
+            on_down=feed.on_down,
+            buffered=True,
+        )
+        feed.on_change = stream.notify
+        feed.watch(session)
+        with listener:
+            session.start()
+            feed.start()
+            try:
+                asyncio.run(serve(settings, Dispatcher(stream, pages), stream, feed, listener))
+            finally:
+                session.stop(timeout_s=1.0)
+                feed.stop()
+        log.info("stopped")
+
+
+class Dispatcher:
+    """The stream's address to the stream, all else to the pages."""
+
+    def __init__(self, stream: Stream, pages: Flask) -> None:
+        self._stream = stream
+        # a2wsgi has its own words for ASGI's types, uvicorn others again
+        self._pages: ASGI = WSGIMiddleware(pages.wsgi_app, workers=PAGE_THREADS)  # type: ignore[assignment,arg-type]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._stream if scope["path"] == PATH else self._pages
+        await app(scope, receive, send)
+
+
+async def serve(
+    settings: GatewaySettings,
+    app: Dispatcher,
+    stream: Stream,
+    feed: Feed,
+    listener: socket.socket,
+) -> None:
+    """Serve until a signal; then drain, end the streams, and let what is being sent go out."""
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=settings.access_log,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=STOP_WITHIN_S,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # start and end are ours to tell
+    server = Server(config, stream, feed, settings.drain_s)
+    stream.start()
+    await server.serve(sockets=[listener])
+    await server.ended()
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with our own way to stop."""
+
+    def __init__(self, config: uvicorn.Config, stream: Stream, feed: Feed, drain_s: float) -> None:
+        super().__init__(config)
+        self._stream = stream
+        self._feed = feed
+        self._drain_s = drain_s
+        self._stopping: asyncio.Task[None] | None = None
+        self._now = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            log.info("the page is at http://%s:%d/", *listener.getsockname()[:2])
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's
+        """On SIGTERM and SIGINT; a second one ends the draining."""
+        self._feed.draining = True
+        self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        if self._stopping is None:
+            log.info("stopping; draining for %g s", self._drain_s)
+            self._stopping = self._loop.create_task(self._drain_and_stop())
+        else:
+            self._now.set()
+
+    async def _drain_and_stop(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._now.wait(), self._drain_s)
+        await self._stream.close()
+        self.should_exit = True
+
+    async def ended(self) -> None:
+        """Wait for what `_stop` began; nothing, if the server ended by itself."""
+        if self._stopping is not None:
+            await self._stopping
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Raises PortError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise PortError(f"cannot listen on {host}:{port}: {why}") from None

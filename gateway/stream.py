@@ -1,0 +1,293 @@
+"""`/api/v1/stream`: server-sent events, as a plain ASGI application.
+
+Events: `state` (a SensorList) first; `change` (Changes); `feed` (a FeedView, when the broker is lost
+or found); `heartbeat` every 15 s. Each carries `server_time`.
+
+One task writes the same bytes to every viewer that is up to date. A viewer whose last write has not
+gone out yet misses rounds; when it has, it gets one event with the newest of all that it missed.
+So nobody has a backlog, and nobody waits for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, MutableMapping
+from contextlib import suppress
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from gateway import problems
+from gateway.board import Board
+from gateway.headers import SECURITY_HEADERS
+from gateway.views import utcnow
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Coroutine[Any, Any, None]]
+Pieces = tuple[bytes | memoryview, ...]  # of what is to be written
+ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PATH = "/api/v1/stream"
+HEARTBEAT_S = 15.0
+# The pause after a round: at the least this, and twice what the round took, so that many viewers
+# make rounds rarer and never longer than the loop has time for.
+SHORTEST_PAUSE_S = 0.05
+PAUSE_PER_ROUND = 2.0
+VIEWERS_AT_A_STRETCH = 200
+PIECE_BYTES = 32 * 1024
+RETRY_MS = (1000, 3000)  # at random, so that not all come back in the same moment
+FULL_RETRY_AFTER_S = 30
+STREAM_HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # a proxy that collects events would make them late
+}
+
+
+class Viewer:
+    """One open stream. `version` is what it was last sent; `writing`: that has not gone out yet."""
+
+    __slots__ = ("send", "version", "writing")
+
+    def __init__(self, send: Send, version: int) -> None:
+        self.send = send
+        self.version = version
+        self.writing = False
+
+
+class Stream:
+    """Call `start` and `close` in the event loop; `notify` from any thread."""
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        max_viewers: int = 2000,
+        heartbeat_s: float = HEARTBEAT_S,
+        shortest_pause_s: float = SHORTEST_PAUSE_S,
+        utcnow: Callable[[], datetime] = utcnow,
+    ) -> None:
+        self._board = board
+        self._max_viewers = max_viewers
+        self._heartbeat_s = heartbeat_s
+        self._shortest_pause_s = shortest_pause_s
+        self._utcnow = utcnow
+        self._viewers: set[Viewer] = set()
+        self._unfinished: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._fan_out: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._closing = False
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._fan_out = self._loop.create_task(self._run())
+
+    def notify(self) -> None:
+        """The board may have changed."""
+        loop = self._loop
+        # A flag that is set needs no second call: the round that clears it sees all up to then.
+        if loop is not None and not self._changed.is_set():
+            with suppress(RuntimeError):  # the loop has ended: nobody is left to tell
+                loop.call_soon_threadsafe(self._changed.set)
+
+    async def close(self) -> None:
+        """End every stream with a hint when to come again; refuse new ones."""
+        self._closing = True
+        if self._fan_out is not None:
+            self._fan_out.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._fan_out
+        for viewer in list(self._viewers):
+            if not viewer.writing:  # those that are end when they have written
+                self._write(viewer, (_retry(),), last=True)
+
+    def viewers(self) -> int:
+        return len(self._viewers)
+
+    # ---- one request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            detail = f"{scope['method']} is not possible here; allowed: GET, HEAD"
+            await _refuse(send, HTTPStatus.METHOD_NOT_ALLOWED, detail, Allow="GET, HEAD")
+            return
+        if self._closing or len(self._viewers) >= self._max_viewers:
+            why = "shutting down" if self._closing else f"all {self._max_viewers} streams are taken"
+            wait_s = 1 if self._closing else FULL_RETRY_AFTER_S
+            headers = {"Retry-After": str(wait_s)}
+            await _refuse(send, HTTPStatus.SERVICE_UNAVAILABLE, why, **headers)
+            return
+        await send(_head(HTTPStatus.OK, STREAM_HEADERS))
+        if scope["method"] == "HEAD":
+            await send(_body(b"", last=True))
+            return
+        await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        viewer = Viewer(send, _last_event(scope, self._board.epoch))
+        self._viewers.add(viewer)
+        try:
+            viewer.version, news = self._news(viewer.version)
+            # Closing may have begun while the head was being sent.
+            self._write(viewer, (_retry(), *news), last=self._closing)
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            self._viewers.discard(viewer)
+
+    # ---- the fan-out
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_beat_s = loop.time() + self._heartbeat_s
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(next_beat_s):
+                    await self._changed.wait()
+            self._changed.clear()
+            began_s = time.perf_counter()
+            beat: Pieces = ()
+            if loop.time() >= next_beat_s:
+                next_beat_s = loop.time() + self._heartbeat_s
+                beat = self._heartbeat()
+            await self._round(beat)
+            took_s = time.perf_counter() - began_s
+            await asyncio.sleep(max(self._shortest_pause_s, PAUSE_PER_ROUND * took_s))
+
+    async def _round(self, beat: Pieces) -> None:
+        """Bring every viewer that is not still writing up to date."""
+        news: dict[int, tuple[int, Pieces]] = {}  # by what a viewer has seen
+        newest = self._board.version
+        for number, viewer in enumerate(list(self._viewers), start=1):
+            if number % VIEWERS_AT_A_STRETCH == 0:
+                await asyncio.sleep(0)  # let others in: probes, pages, new viewers
+            if viewer.writing or viewer not in self._viewers:
+                continue
+            pieces = beat
+            if viewer.version < newest:
+                seen = viewer.version
+                if seen not in news:
+                    news[seen] = self._news(seen)
+                viewer.version, pieces = news[seen]
+                pieces = (*pieces, *beat)
+            if pieces:
+                self._write(viewer, pieces)
+
+    def _news(self, seen: int) -> tuple[int, Pieces]:
+        """All since the version `seen`, as events, and the version that this leads to."""
+        board = self._board
+        delta = board.delta(seen)
+        snapshot = delta or board.full()
+        event_id = f"{board.epoch}-{snapshot.version}"
+        now = self._utcnow()
+        events: Pieces = ()
+        if delta is not None and board.feed_version > seen:
+            events = _event("feed", b'{"feed":%s}' % board.feed.to_json(), now)
+        events += _event("change" if delta else "state", snapshot.body, now, event_id)
+        return snapshot.version, events
+
+    def _heartbeat(self) -> Pieces:
+        return _event("heartbeat", b"{}", self._utcnow())
+
+    def _write(self, viewer: Viewer, pieces: Pieces, *, last: bool = False) -> None:
+        """Write without waiting; what does not go out at once is finished by a task."""
+        writing = _send(viewer.send, pieces, last)
+        try:
+            waits_for = writing.send(None)
+        except StopIteration:
+            return
+        except Exception:  # noqa: BLE001 - a viewer that has gone; its own request hears of it
+            self._viewers.discard(viewer)
+            return
+        viewer.writing = True
+        task = asyncio.get_running_loop().create_task(self._finish(viewer, writing, waits_for))
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+
+    async def _finish(
+        self, viewer: Viewer, writing: Coroutine[Any, Any, None], waits_for: object
+    ) -> None:
+        try:
+            await _rest_of(writing, waits_for)
+        except Exception:  # noqa: BLE001 - as above
+            self._viewers.discard(viewer)
+            return
+        viewer.writing = False
+        if self._closing:
+            self._write(viewer, (_retry(),), last=True)
+        elif viewer.version < self._board.version:
+            self._changed.set()
+
+
+async def _send(send: Send, pieces: Pieces, last: bool) -> None:
+    """Much data goes bit by bit: then no more of it waits in memory than the socket's buffer."""
+    for piece in pieces:
+        for start in range(0, len(piece), PIECE_BYTES):
+            await send(_body(bytes(piece[start : start + PIECE_BYTES])))
+    if last:
+        await send(_body(b"", last=True))
+
+
+@types.coroutine
+def _rest_of(coroutine: Coroutine[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
+    """Await a coroutine that has already been begun, and waits for `waits_for`."""
+    try:
+        while True:
+            try:
+                answer = yield waits_for
+            except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
+                waits_for = coroutine.throw(error)
+            else:
+                waits_for = coroutine.send(answer)
+    except StopIteration:
+        return
+
+
+def _event(name: str, body: bytes, now: datetime, event_id: str = "") -> Pieces:
+    """`body`, a JSON object in one line, with the gateway's time put in front.
+
+    What is small is put together; what is large is not copied for each viewer.
+    """
+    server_time = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    comma = "" if body == b"{}" else ","
+    lines = f"event: {name}\n" + (f"id: {event_id}\n" if event_id else "")
+    head = f'{lines}data: {{"server_time":"{server_time}"{comma}'.encode()
+    if len(body) > PIECE_BYTES:
+        return (head, memoryview(body)[1:], b"\n\n")
+    return (head + body[1:] + b"\n\n",)
+
+
+def _retry() -> bytes:
+    return f"retry: {random.randint(*RETRY_MS)}\n\n".encode()  # noqa: S311 - spread, not secret
+
+
+def _last_event(scope: Scope, epoch: str) -> int:
+    """The version that the viewer says it has seen; -1: none, or another epoch's."""
+    for name, value in scope["headers"]:
+        if name == b"last-event-id":
+            of, _, version = value.decode("latin-1").partition("-")
+            if of == epoch and version.isascii() and version.isdigit() and len(version) < 19:
+                return int(version)
+    return -1
+
+
+async def _refuse(send: Send, status: HTTPStatus, detail: str, **headers: str) -> None:
+    headers = {"Content-Type": problems.MEDIA_TYPE, "Cache-Control": "no-store"} | headers
+    await send(_head(status, headers))
+    await send(_body(problems.body(status, detail), last=True))
+
+
+def _head(status: HTTPStatus, headers: Mapping[str, str]) -> Message:
+    every = SECURITY_HEADERS | dict(headers)
+    raw = [(name.lower().encode(), value.encode()) for name, value in every.items()]
+    return {"type": "http.response.start", "status": status.value, "headers": raw}
+
+
+def _body(data: bytes, *, last: bool = False) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": not last}

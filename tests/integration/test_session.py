@@ -1,0 +1,231 @@
+"""Session against both brokers: what it promises holds on each."""
+
+from __future__ import annotations
+
+import queue
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import pytest
+from paho.mqtt.client import MQTTMessage
+
+from broker.session import (
+    NotConnectedError,
+    Session,
+    Subscription,
+    Will,
+    unique_client_id,
+)
+from tests.support import PATIENCE_S, RunningBroker, eventually
+
+
+class Inbox:
+    """What arrived, in order."""
+
+    def __init__(self) -> None:
+        self.messages: queue.Queue[MQTTMessage] = queue.Queue()
+
+    def __call__(self, message: MQTTMessage) -> None:
+        self.messages.put(message)
+
+    def next(self) -> tuple[str, bytes, bool]:
+        message = self.messages.get(timeout=PATIENCE_S)
+        return message.topic, bytes(message.payload), message.retain
+
+
+Connect = Callable[..., Session]
+
+
+@contextmanager
+def sessions(broker: RunningBroker) -> Iterator[Connect]:
+    opened: list[Session] = []
+
+    def connect(
+        user: str, protocol: Literal[4, 5], *, wait: bool = True, **options: Any
+    ) -> Session:
+        options.setdefault("client_id", unique_client_id(user))
+        session = Session(broker.settings(user, protocol), protocol=protocol, **options)
+        opened.append(session)
+        session.start()
+        if wait:
+            assert session.wait_until_up(PATIENCE_S), session.last_error
+        return session
+
+    try:
+        yield connect
+    finally:
+        for session in opened:
+            session.stop(1)
+
+
+@pytest.fixture
+def connect(any_broker: RunningBroker) -> Iterator[Connect]:
+    with sessions(any_broker) as opener:
+        yield opener
+
+
+@pytest.mark.parametrize("buffered", [False, True])
+def test_a_reader_gets_the_retained_state_then_what_follows(
+    connect: Connect, buffered: bool
+) -> None:
+    edge = connect("pi-1", 5)
+    for number in range(50):
+        edge.publish(f"brisa/pi-1/s{number}/reading", b"%d" % number, retain=True)
+    assert edge.stop()
+    inbox = Inbox()
+    reader = connect(
+        "gateway", 4, subscriptions=[Subscription("brisa/#")], on_message=inbox, buffered=buffered
+    )
+    retained = {inbox.next() for _ in range(50)}
+    assert retained == {(f"brisa/pi-1/s{n}/reading", b"%d" % n, True) for n in range(50)}
+    eventually("the fence", lambda: reader.synchronised)
+    connect("pi-1", 5).publish("brisa/pi-1/s/reading", b"live", retain=True)
+    assert inbox.next() == ("brisa/pi-1/s/reading", b"live", False)
+
+
+def test_large_payloads_pass_through_the_buffered_socket_whole(connect: Connect) -> None:
+    inbox = Inbox()
+    connect("recorder", 4, subscriptions=[Subscription("brisa/#")], on_message=inbox, buffered=True)
+    edge = connect("pi-1", 5)
+    sizes = [1, 200_000, 3, 65_536, 65_535, 0, 250_000]
+    for size in sizes:
+        edge.publish("brisa/pi-1/s/backfill", bytes(size))
+    assert [len(inbox.next()[1]) for _ in sizes] == sizes
+
+
+def test_the_will_is_said_when_a_client_vanishes_and_not_when_it_leaves(
+    any_broker: RunningBroker, connect: Connect
+) -> None:
+    inbox = Inbox()
+    connect("viewer", 4, subscriptions=[Subscription("brisa/+/status")], on_message=inbox)
+    will = Will("brisa/pi-1/status", b"gone")
+    connect("pi-1", 5, will=will).stop()
+    other = connect("pi-1", 5)
+    other.publish("brisa/pi-1/status", b"left in order")
+    assert inbox.next()[1] == b"left in order"
+    vanishing = connect("pi-1", 5, will=will)
+    break_connection(vanishing)
+    assert inbox.next()[1] == b"gone"
+
+
+def break_connection(session: Session) -> None:
+    """Cut the wire below paho, as a network does."""
+    client = session._client
+    assert client is not None
+    sock = client.socket()
+    assert isinstance(sock, socket.socket)
+    sock.shutdown(socket.SHUT_RDWR)
+
+
+def test_it_comes_back_and_subscribes_again_after_the_broker_was_killed(
+    any_broker: RunningBroker, connect: Connect
+) -> None:
+    inbox, ups = Inbox(), queue.Queue[bool]()
+    reader = connect(
+        "viewer",
+        4,
+        subscriptions=[Subscription("brisa/#")],
+        on_message=inbox,
+        on_up=lambda: ups.put(True),
+    )
+    ups.get(timeout=PATIENCE_S)
+    any_broker.kill()
+    eventually("the loss is seen", lambda: not reader.connected)
+    with pytest.raises(NotConnectedError):
+        reader.publish("brisa/x/y/reading", b"")
+    assert reader.last_error
+    any_broker.start()
+    ups.get(timeout=PATIENCE_S)
+    connect("pi-1", 5).publish("brisa/pi-1/s/reading", b"after")
+    assert inbox.next()[1] == b"after"
+
+
+def test_a_callback_that_fails_does_not_end_the_network_thread(connect: Connect) -> None:
+    inbox = Inbox()
+
+    def fragile(message: MQTTMessage) -> None:
+        inbox(message)
+        if message.payload == b"bad":
+            raise ZeroDivisionError
+
+    reader = connect("viewer", 4, subscriptions=[Subscription("brisa/#")], on_message=fragile)
+    edge = connect("pi-1", 5)
+    edge.publish("brisa/pi-1/s/reading", b"bad")
+    edge.publish("brisa/pi-1/s/reading", b"good")
+    assert [inbox.next()[1] for _ in range(2)] == [b"bad", b"good"]
+    assert reader.network_thread_alive
+    reader.stop()
+    assert not reader.network_thread_alive
+
+
+def test_a_wrong_password_is_said_with_what_to_check(
+    any_broker: RunningBroker, connect: Connect
+) -> None:
+    (any_broker.state / "credentials" / "nobody").write_text("wrong")
+    session = connect("nobody", 5, wait=False)
+    eventually("the refusal", lambda: session.last_error)
+    assert (
+        "user nobody: check BRISA_BROKER_URL and BRISA_BROKER_PASSWORD_FILE" in session.last_error
+    )
+    if any_broker.kind == "mosquitto":  # the embedded broker hangs up without a word
+        assert "Not authorized" in session.last_error
+    assert not session.connected
+
+
+def test_stopping_delivers_what_is_in_flight(connect: Connect) -> None:
+    inbox = Inbox()
+    connect("viewer", 4, subscriptions=[Subscription("brisa/#")], on_message=inbox)
+    edge = connect("pi-1", 5)
+    for number in range(200):
+        edge.publish("brisa/pi-1/s/reading", b"%d" % number)
+    assert edge.stop()
+    assert [inbox.next()[1] for _ in range(200)] == [b"%d" % n for n in range(200)]
+
+
+def test_two_of_a_kind_do_not_throw_each_other_off(connect: Connect) -> None:
+    subscriptions = [Subscription("brisa/#")]
+    inboxes = [Inbox(), Inbox()]
+    replicas = [
+        connect("gateway", 4, subscriptions=subscriptions, on_message=inbox) for inbox in inboxes
+    ]
+    connect("pi-1", 5).publish("brisa/pi-1/s/reading", b"1")
+    assert [inbox.next()[1] for inbox in inboxes] == [b"1", b"1"]
+    assert [replica.connects_total for replica in replicas] == [1, 1]
+
+
+def test_an_id_that_another_took_is_said(mosquitto: RunningBroker) -> None:
+    """Mosquitto 2.0.15 and later say so (0x8E); with an older one we can only ask."""
+    with sessions(mosquitto) as connect:
+        pair = [connect("pi-1", 5, client_id="same") for _ in range(2)]
+        eventually(
+            "one says so", lambda: any("another client" in session.last_error for session in pair)
+        )
+
+
+def test_a_publish_that_the_acl_refuses_is_seen_by_its_reason(
+    mosquitto: RunningBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused: queue.Queue[tuple[str, str]] = queue.Queue()
+    with sessions(mosquitto) as connect:
+        edge = connect("pi-1", 5, on_refused=lambda topic, why: refused.put((topic, why)))
+        edge.publish("brisa/pi-2/s/reading", b"1")
+        assert refused.get(timeout=PATIENCE_S) == ("brisa/pi-2/s/reading", "Not authorized")
+        assert edge.refused_total == 1
+        assert "refused brisa/pi-2/s/reading" in caplog.text
+
+
+def test_an_unreachable_broker_is_named_and_does_not_block(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from broker.settings import BrokerSettings
+    from tests.support import free_port
+
+    port = free_port()
+    session = Session(
+        BrokerSettings(broker_url=f"mqtt://127.0.0.1:{port}"), client_id="x", protocol=5
+    )
+    session.start()
+    eventually("the error", lambda: f"127.0.0.1:{port}: Connection refused" in session.last_error)
+    assert session.stop()

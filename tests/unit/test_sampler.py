@@ -1,0 +1,165 @@
+"""The sampler: what it counts, what it hands on, and what state it says the sensor is in."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from broker.contract import SensorState
+from edge.clock import Clock
+from edge.sampler import BROKEN_AFTER, Sampler
+from edge.sensors.base import Cause, Measurement, NoReading, Sample, SensorBroken
+from tests.support import PATIENCE_S
+
+Said = Measurement | Exception
+STEADY = Measurement(24.0, 41.0)
+
+
+class ScriptedSensor:
+    """Says what the test wrote down, then blocks until the test ends."""
+
+    driver, model, source = "scripted", "dht22", "dht22"
+    min_interval_s = 0.0
+    paces_itself = False
+
+    def __init__(self, *script: Said) -> None:
+        self.script: queue.Queue[Said] = queue.Queue()
+        for said in script:
+            self.script.put(said)
+        self.opened = 0
+        self.exhausted = threading.Event()
+        self._closed = threading.Event()
+
+    def open(self) -> None:
+        self.opened += 1
+
+    def read(self) -> Measurement:
+        try:
+            said = self.script.get_nowait()
+        except queue.Empty:
+            self.exhausted.set()
+            self._closed.wait(PATIENCE_S)
+            raise NoReading(Cause.IO, "the script is over") from None
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    def close(self) -> None:
+        if self.exhausted.is_set():
+            self._closed.set()
+
+
+@contextmanager
+def sampling(
+    sensor: ScriptedSensor,
+    on_sample: Callable[[Sample], None] = lambda _: None,
+    on_change: Callable[[], None] = lambda: None,
+) -> Iterator[Sampler]:
+    sampler = Sampler(
+        "s", sensor, interval_s=0.01, clock=Clock(), on_sample=on_sample, on_change=on_change
+    )
+    sampler.start()
+    try:
+        assert sensor.exhausted.wait(PATIENCE_S)
+        yield sampler
+    finally:
+        sampler.stop(PATIENCE_S)
+        assert not sampler.alive
+
+
+def values(samples: list[Sample]) -> list[tuple[float, float]]:
+    return [(s.measurement.temperature_c, s.measurement.humidity_pct) for s in samples]
+
+
+def test_what_is_accepted_is_handed_on_once_and_in_order() -> None:
+    taken: list[Sample] = []
+    script = [Measurement(24.0 + n / 10, 41.0) for n in range(5)]
+    with sampling(ScriptedSensor(*script), taken.append) as sampler:
+        assert values(taken) == [(24.0 + n / 10, 41.0) for n in range(5)]
+        assert sampler.readings == 5
+        assert sampler.state is SensorState.OK
+    times = [sample.monotonic_s for sample in taken]
+    assert times == sorted(times)
+
+
+def test_a_failure_is_counted_by_its_cause_and_tried_again() -> None:
+    script: list[Said] = [NoReading(Cause.TIMEOUT), NoReading(Cause.CHECKSUM), STEADY, STEADY]
+    with sampling(ScriptedSensor(*script)) as sampler:
+        assert sampler.discarded == {Cause.TIMEOUT: 1, Cause.CHECKSUM: 1}
+        assert (sampler.readings, sampler.attempts) == (2, 5)
+
+
+def test_a_slip_is_discarded_and_counted() -> None:
+    taken: list[Sample] = []
+    script = [STEADY, STEADY, Measurement(48.0, 82.0), STEADY]
+    with sampling(ScriptedSensor(*script), taken.append) as sampler:
+        assert values(taken) == [(24.0, 41.0)] * 3
+        assert sampler.discarded == {Cause.SLIP: 1}
+
+
+def test_an_impossible_value_is_discarded_and_counted() -> None:
+    with sampling(ScriptedSensor(STEADY, STEADY, Measurement(0.0, 0.0))) as sampler:
+        assert sampler.discarded == {Cause.RANGE: 1}
+        assert sampler.readings == 2
+
+
+def test_a_sensor_that_fails_is_retrying_then_broken_then_ok_again() -> None:
+    states: list[SensorState] = []
+    misses: list[Said] = [NoReading(Cause.TIMEOUT) for _ in range(BROKEN_AFTER)]
+    sensor = ScriptedSensor(STEADY, STEADY, *misses, STEADY, STEADY)
+
+    def watch() -> None:
+        if not states or states[-1] is not sampler.state:
+            states.append(sampler.state)
+
+    sampler = Sampler(
+        "s", sensor, interval_s=0.01, clock=Clock(), on_sample=lambda _: None, on_change=watch
+    )
+    sampler.start()
+    assert sensor.exhausted.wait(PATIENCE_S)
+    sampler.stop(PATIENCE_S)
+    assert states[-4:] == [
+        SensorState.OK,
+        SensorState.RETRYING,
+        SensorState.BROKEN,
+        SensorState.OK,
+    ]
+
+
+def test_a_broken_sensor_is_looked_for_again_and_says_why() -> None:
+    said: list[tuple[SensorState, str]] = []
+    sensor = ScriptedSensor(SensorBroken("no device: add the overlay"), STEADY, STEADY)
+    sampler = Sampler(
+        "s",
+        sensor,
+        interval_s=0.01,
+        clock=Clock(),
+        on_sample=lambda _: None,
+        on_change=lambda: said.append((sampler.state, sampler.reason)),
+    )
+    sampler.start()
+    assert sensor.exhausted.wait(PATIENCE_S)
+    sampler.stop(PATIENCE_S)
+    assert said[0] == (SensorState.BROKEN, "no device: add the overlay")
+    assert (SensorState.OK, "") in said
+    assert sensor.opened == 2
+
+
+def test_a_driver_that_fails_in_its_own_way_does_not_end_the_sampler(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with sampling(ScriptedSensor(ZeroDivisionError("of the driver"), STEADY, STEADY)) as sampler:
+        assert sampler.state is SensorState.OK
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_sensor_that_blocks_holds_up_no_other() -> None:
+    blocked = ScriptedSensor()
+    with sampling(blocked):
+        taken: list[Sample] = []
+        with sampling(ScriptedSensor(STEADY, STEADY), taken.append):
+            assert len(taken) == 2

@@ -1,0 +1,422 @@
+"""/api/v1/stream: driven as ASGI in the process, then over a real uvicorn and a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from gateway.headers import SECURITY_HEADERS
+from gateway.problems import ProblemView
+from gateway.stream import PATH, Message, Stream
+from gateway.views import Changes, FeedView, SensorList
+from tests.unit.told import Told
+
+WAIT_S = 10
+
+
+@dataclass
+class Event:
+    name: str
+    data: dict[str, Any]
+    id: str | None
+
+
+@dataclass
+class Client:
+    """One viewer: collects what is sent, and can stop reading."""
+
+    method: str = "GET"
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    status: int = 0
+    answer: dict[str, str] = field(default_factory=dict)
+    text: str = ""
+    ended: bool = False
+    events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
+
+    def __post_init__(self) -> None:
+        self.gone = asyncio.Event()
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.blocked = asyncio.Event()
+        self._rest = ""
+
+    async def receive(self) -> Message:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if not self.reads.is_set():
+            self.blocked.set()
+            await self.reads.wait()
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.answer = {k.decode(): v.decode() for k, v in message["headers"]}
+            return
+        self.text += message["body"].decode()
+        *blocks, self._rest = (self._rest + message["body"].decode()).split("\n\n")
+        for block in blocks if self.status == 200 else ():
+            lines = dict(line.split(": ", maxsplit=1) for line in block.splitlines())
+            if "event" in lines:
+                event = Event(lines["event"], json.loads(lines["data"]), lines.get("id"))
+                self.events.put_nowait(event)
+        if not message["more_body"]:
+            self.ended = True
+            self.gone.set()
+
+    async def next(self) -> Event:
+        return await asyncio.wait_for(self.events.get(), WAIT_S)
+
+    @asynccontextmanager
+    async def on(self, stream: Stream) -> AsyncIterator[Client]:
+        scope = {"type": "http", "method": self.method, "path": PATH, "headers": self.headers}
+        task = asyncio.create_task(stream(scope, self.receive, self.send))
+        yield self
+        self.gone.set()
+        await asyncio.wait_for(task, WAIT_S)
+
+
+@asynccontextmanager
+async def streaming(told: Told, **options: Any) -> AsyncIterator[Stream]:
+    stream = Stream(told.board, shortest_pause_s=0, utcnow=told.clock.utcnow, **options)
+    stream.start()
+    yield stream
+    await stream.close()
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(coroutine)
+
+
+def last_seen(event: Event) -> Client:
+    assert event.id is not None
+    return Client(headers=[(b"last-event-id", event.id.encode())])
+
+
+@pytest.fixture
+def told() -> Told:
+    told = Told()
+    told.board.feed_up()
+    told.reading(1)
+    return told
+
+
+def test_the_first_event_is_the_full_state_with_the_gateways_time(told: Told) -> None:
+    async def check() -> None:
+        async with streaming(told) as stream, Client().on(stream) as client:
+            event = await client.next()
+        assert (event.name, event.id) == ("state", f"{told.board.epoch}-{told.board.version}")
+        assert event.data["server_time"] == "2026-11-23T12:00:00.000Z"
+        assert SensorList.model_validate(event.data).sensors[0].seq == 1
+        assert event.data["feed"]["connected"] is True
+        assert client.text.startswith("retry: ")
+        assert client.answer["content-type"] == "text/event-stream; charset=utf-8"
+        for name, value in SECURITY_HEADERS.items():
+            assert client.answer[name.lower()] == value
+
+    run(check())
+
+
+def test_a_change_reaches_every_viewer_once_and_holds_only_what_changed(told: Told) -> None:
+    async def check() -> None:
+        one, two = Client(), Client()
+        async with streaming(told) as stream, one.on(stream), two.on(stream):
+            await one.next()
+            await two.next()
+            told.reading(1, sensor="new")
+            stream.notify()
+            for client in (one, two):
+                event = await client.next()
+                assert event.name == "change"
+                changes = Changes.model_validate(event.data)
+                assert [view.sensor for view in changes.sensors] == ["new"]
+                assert client.events.empty()
+
+    run(check())
+
+
+def test_notify_comes_from_another_thread(told: Told) -> None:
+    async def check() -> None:
+        async with streaming(told) as stream, Client().on(stream) as client:
+            await client.next()
+            told.reading(2)
+            await asyncio.to_thread(stream.notify)
+            assert (await client.next()).data["sensors"][0]["seq"] == 2
+
+    run(check())
+
+
+def test_a_slow_reader_gets_the_newest_and_never_a_backlog_nor_holds_up_others(told: Told) -> None:
+    async def check() -> None:
+        slow, quick = Client(), Client()
+        async with streaming(told) as stream, slow.on(stream), quick.on(stream):
+            await slow.next()
+            await quick.next()
+            slow.reads.clear()
+            for seq in range(2, 12):
+                told.reading(seq)
+                stream.notify()
+                assert (await quick.next()).data["sensors"][0]["seq"] == seq
+            assert slow.blocked.is_set()
+            slow.reads.set()
+            assert (await slow.next()).data["sensors"][0]["seq"] == 2
+            newest = await slow.next()
+            assert [view["seq"] for view in newest.data["sensors"]] == [11]
+            assert slow.events.empty()
+
+    run(check())
+
+
+def test_much_data_arrives_whole_and_no_faster_than_it_is_read(told: Told) -> None:
+    for number in range(199):
+        told.reading(1, sensor=f"s{number}")
+
+    async def check() -> None:
+        async with streaming(told) as stream, Client().on(stream) as client:
+            event = await client.next()
+            assert len(SensorList.model_validate(event.data).sensors) == 200
+            client.reads.clear()
+            for number in range(199):
+                told.reading(2, sensor=f"s{number}")
+            stream.notify()
+            await asyncio.wait_for(client.blocked.wait(), WAIT_S)
+            sent = len(client.text)
+            await asyncio.sleep(0)
+            assert len(client.text) == sent
+            client.reads.set()
+            assert len((await client.next()).data["sensors"]) == 199
+
+    run(check())
+
+
+def test_a_viewer_in_the_middle_of_an_event_gets_its_end_before_the_stream_ends(
+    told: Told,
+) -> None:
+    async def check() -> None:
+        async with streaming(told) as stream, Client().on(stream) as client:
+            await client.next()
+            client.reads.clear()
+            told.reading(2)
+            stream.notify()
+            await asyncio.wait_for(client.blocked.wait(), WAIT_S)
+            await stream.close()
+            client.reads.set()
+            assert (await client.next()).data["sensors"][0]["seq"] == 2
+            await asyncio.wait_for(client.gone.wait(), WAIT_S)
+            assert client.text.rsplit("\n\n", 2)[1].startswith("retry: ")
+
+    run(check())
+
+
+def test_losing_the_broker_is_an_event_of_its_own(told: Told) -> None:
+    async def check() -> None:
+        async with streaming(told) as stream, Client().on(stream) as client:
+            await client.next()
+            told.board.feed_lost()
+            stream.notify()
+            event = await client.next()
+            assert event.name == "feed"
+            assert FeedView.model_validate(event.data["feed"]).connected is False
+
+    run(check())
+
+
+def test_a_heartbeat_comes_though_nothing_changes(told: Told) -> None:
+    async def check() -> None:
+        async with streaming(told, heartbeat_s=0.01) as stream, Client().on(stream) as client:
+            assert (await client.next()).name == "state"
+            for _ in range(2):
+                beat = await client.next()
+                assert (beat.name, beat.id) == ("heartbeat", None)
+                assert beat.data == {"server_time": "2026-11-23T12:00:00.000Z"}
+
+    run(check())
+
+
+def test_a_viewer_that_comes_back_gets_what_it_missed(told: Told) -> None:
+    async def check() -> None:
+        async with streaming(told) as stream:
+            async with Client().on(stream) as client:
+                event = await client.next()
+            told.reading(1, sensor="missed")
+            async with last_seen(event).on(stream) as again:
+                change = await again.next()
+                assert change.name == "change"
+                assert [view["sensor"] for view in change.data["sensors"]] == ["missed"]
+            async with last_seen(change).on(stream) as again:
+                assert (await again.next()).data["sensors"] == []
+
+    run(check())
+
+
+@pytest.mark.parametrize("seen", ["0123456789ab-1", "garbage", "{epoch}-99", "{epoch}--1", ""])
+def test_a_viewer_of_another_epoch_gets_the_full_state(told: Told, seen: str) -> None:
+    async def check() -> None:
+        event_id = seen.format(epoch=told.board.epoch).encode()
+        client = Client(headers=[(b"last-event-id", event_id)])
+        async with streaming(told) as stream, client.on(stream):
+            assert (await client.next()).name == "state"
+
+    run(check())
+
+
+def test_viewers_beyond_the_limit_are_asked_to_come_later(told: Told) -> None:
+    async def check() -> None:
+        async with streaming(told, max_viewers=1) as stream, Client().on(stream) as first:
+            await first.next()
+            assert stream.viewers() == 1
+            async with Client().on(stream) as second:
+                await asyncio.wait_for(second.gone.wait(), WAIT_S)
+            assert (second.status, second.answer["retry-after"]) == (503, "30")
+            assert ProblemView.model_validate_json(second.text).status == 503
+            first.gone.set()
+        assert stream.viewers() == 0
+
+    run(check())
+
+
+def test_the_place_of_a_viewer_that_left_is_free_again(told: Told) -> None:
+    async def check() -> None:
+        async with streaming(told, max_viewers=1) as stream:
+            for _ in range(3):
+                async with Client().on(stream) as client:
+                    assert (await client.next()).name == "state"
+
+    run(check())
+
+
+def test_closing_ends_each_stream_with_a_hint_when_to_come_again(told: Told) -> None:
+    async def check() -> None:
+        async with streaming(told) as stream, Client().on(stream) as client:
+            await client.next()
+            client.text = ""
+            await stream.close()
+            await asyncio.wait_for(client.gone.wait(), WAIT_S)
+            assert client.ended
+            assert client.text.startswith("retry: ")
+            async with Client().on(stream) as late:
+                await asyncio.wait_for(late.gone.wait(), WAIT_S)
+            assert late.status == 503
+
+    run(check())
+
+
+def test_a_viewer_whose_socket_failed_is_dropped_and_others_go_on(told: Told) -> None:
+    async def check() -> None:
+        broken, good = Client(), Client()
+        async with streaming(told) as stream, broken.on(stream), good.on(stream):
+            await broken.next()
+            await good.next()
+
+            async def fails(_message: Message) -> None:
+                raise OSError("gone")
+
+            next(v for v in stream._viewers if v.send == broken.send).send = fails
+            told.reading(2)
+            stream.notify()
+            assert (await good.next()).data["sensors"][0]["seq"] == 2
+            assert stream.viewers() == 1
+
+    run(check())
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("POST", 405), ("DELETE", 405)])
+def test_only_get_is_a_stream(told: Told, method: str, status: int) -> None:
+    async def check() -> None:
+        async with streaming(told) as stream, Client(method=method).on(stream) as client:
+            await asyncio.wait_for(client.gone.wait(), WAIT_S)
+        assert client.status == status
+        if status == 405:
+            assert client.answer["allow"] == "GET, HEAD"
+            assert ProblemView.model_validate_json(client.text).status == 405
+        else:
+            assert client.text == ""
+
+    run(check())
+
+
+# ---- over a socket
+
+
+@contextmanager
+def served(told: Told) -> Iterator[tuple[str, Stream]]:
+    """A real uvicorn in a thread, on a free port."""
+    stream = Stream(told.board, shortest_pause_s=0)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(stream, interface="asgi3", lifespan="off", http="h11", log_config=None)
+    server = uvicorn.Server(config)
+
+    async def serve() -> None:
+        stream.start()
+        await server.serve(sockets=[listener])
+        await stream.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}{PATH}", stream
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def events(response: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
+    name = ""
+    for line in response.iter_lines():
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            yield name, json.loads(line.removeprefix("data: "))
+
+
+def test_over_a_socket_a_change_arrives_and_a_viewer_that_leaves_is_forgotten(told: Told) -> None:
+    with served(told) as (url, stream):
+        with httpx.stream("GET", url, timeout=WAIT_S) as response:
+            assert response.status_code == 200
+            received = events(response)
+            assert next(received)[0] == "state"
+            told.reading(2)
+            stream.notify()
+            name, data = next(received)
+            assert (name, data["sensors"][0]["seq"]) == ("change", 2)
+        # Another viewer's arrival shows that the loop has gone round since.
+        with httpx.stream("GET", url, timeout=WAIT_S) as response:
+            received = events(response)
+            next(received)
+            told.reading(3)
+            stream.notify()
+            next(received)
+            assert stream.viewers() == 1
+
+
+def test_over_a_socket_one_who_does_not_read_holds_up_nobody(told: Told) -> None:
+    told.health("retrying", reason="x" * 500)
+    with served(told) as (url, stream), socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        host, port = httpx.URL(url).host, httpx.URL(url).port
+        lazy.connect((host, port))
+        lazy.sendall(f"GET {PATH} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        with httpx.stream("GET", url, timeout=WAIT_S) as response:
+            received = events(response)
+            next(received)
+            seq = 1
+            # Until the lazy one's buffers are full, and then some: the other still gets each.
+            while not any(viewer.writing for viewer in list(stream._viewers)):
+                for sensor in range(150):
+                    told.reading(seq, sensor=f"s{sensor}")
+                stream.notify()
+                next(received)
+                seq += 1
+                assert seq < 500
+            told.reading(seq, sensor="last")
+            stream.notify()
+            assert next(received)[1]["sensors"][0]["sensor"] == "last"

@@ -1,0 +1,142 @@
+"""Write gateway/openapi.json from the gateway's models. `--check` only compares."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from openapi_pydantic import OpenAPI
+from openapi_pydantic.util import PydanticSchema, construct_open_api_with_schema_class
+from pydantic import BaseModel
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from broker.contract import ID_PATTERN  # noqa: E402 - found by the line above
+from gateway.problems import MEDIA_TYPE, ProblemView  # noqa: E402
+from gateway.texts import DEFAULT_LANGUAGE, LANGUAGES  # noqa: E402
+from gateway.views import SensorList, SensorView  # noqa: E402
+
+TARGET = ROOT / "gateway" / "openapi.json"
+STREAM = (
+    "`state` (a SensorList) first, or with a Last-Event-ID of this epoch what has changed since;"
+    " then `change` (what changed, whole, and `removed`), `feed` (`{feed: FeedView}`, when the"
+    " gateway loses or finds the broker) and, every 15 s, `heartbeat`. Each has `server_time`."
+)
+
+
+def _json(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": PydanticSchema(schema_class=model)}}
+
+
+def _text(media_type: str = "text/plain") -> dict[str, Any]:
+    return {media_type: {"schema": {"type": "string"}}}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    schema: Any = PydanticSchema(schema_class=ProblemView)
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
+
+
+def _get(
+    operation: str,
+    summary: str,
+    content: dict[str, Any],
+    *parameters: dict[str, Any],
+    **answers: dict[str, Any],
+) -> dict[str, Any]:
+    """A path with its GET; `answers` are those other than 200, each by its status: `_404`."""
+    responses = {"200": {"description": summary, "content": content}}
+    responses |= {status.removeprefix("_"): answer for status, answer in answers.items()}
+    return {
+        "get": {
+            "operationId": operation,
+            "summary": summary,
+            "parameters": list(parameters),
+            "responses": responses,
+        }
+    }
+
+
+def _id(name: str) -> dict[str, Any]:
+    schema = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _lang() -> dict[str, Any]:
+    schema = {"type": "string", "enum": list(LANGUAGES), "default": DEFAULT_LANGUAGE}
+    return {"name": "lang", "in": "query", "schema": schema}
+
+
+def render() -> str:
+    """The document, as it is in the file."""
+    unchanged = {"description": "as the ETag in If-None-Match says"}
+    bad = _problem("a query parameter that is unknown, or not allowed")
+    not_well = {"description": "what is wrong, one line each", "content": _text()}
+    last_event = {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "EPOCH-VERSION",
+    }
+    document = OpenAPI.model_validate(
+        {
+            "openapi": "3.1.1",
+            "info": {
+                "title": "brisa gateway",
+                "version": "1",
+                "description": "Temperature and humidity, as they are now.",
+            },
+            "paths": {
+                "/api/v1/sensors": _get(
+                    "sensors", "Every sensor", _json(SensorList), _304=unchanged, _400=bad
+                ),
+                "/api/v1/sensors/{node}/{sensor}": _get(
+                    "sensor",
+                    "One sensor",
+                    _json(SensorView),
+                    _id("node"),
+                    _id("sensor"),
+                    _304=unchanged,
+                    _400=bad,
+                    _404=_problem("no such sensor"),
+                ),
+                "/api/v1/stream": _get(
+                    "stream",
+                    STREAM,
+                    _text("text/event-stream"),
+                    last_event,
+                    _503=_problem("all streams are taken, or the gateway is stopping"),
+                ),
+                "/text": _get(
+                    "text",
+                    "The report's one line for each sensor",
+                    _text(),
+                    _lang(),
+                    _400=bad,
+                ),
+                "/healthz": _get("healthz", "Alive", _text(), _503=not_well),
+                "/readyz": _get("readyz", "Ready", _text(), _503=not_well),
+                "/metrics": _get("metrics", "For Prometheus", _text()),
+            },
+        }
+    )
+    document = construct_open_api_with_schema_class(document)
+    as_dict = document.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return json.dumps(as_dict, indent=2, ensure_ascii=False) + "\n"
+
+
+def main() -> int:
+    if "--check" in sys.argv[1:]:
+        if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != render():
+            print(f"{TARGET.name} is not what the models say: make openapi", file=sys.stderr)
+            return 1
+        return 0
+    TARGET.write_text(render(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""`make run`: broker, edge and gateway as real processes on this machine, each started again if it dies.
+
+supervisor keeps them; this only picks the ports, writes its configuration below .run/, and says
+when the page is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from broker import credentials
+from broker.local import LOOPBACK, mosquitto_path
+from edge.capture import CaptureError, load
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+NODE = "demo"
+PATIENCE_S = 60.0
+
+
+def main() -> int:
+    options = _arguments()
+    try:
+        sensors = _sensors(options.capture, options.model)
+        ports = _ports(options.port)
+    except (OSError, ValueError) as error:
+        print(f"run: {error}", file=sys.stderr)
+        return 1
+    state = REPOSITORY / ".run"
+    _forget(state / "broker")
+    # before edge and gateway start, which read theirs at once
+    credentials.make(state / "broker" / "credentials", [*credentials.SERVICES, NODE])
+    configuration = state / "supervisord.conf"
+    configuration.write_text(_supervisord(state, ports, sensors), encoding="utf-8")
+    # A group of its own: Ctrl-C reaches us, and we end it in order.
+    supervisor = subprocess.Popen(
+        [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(configuration)],
+        cwd=REPOSITORY,
+        start_new_session=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"},
+    )
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: supervisor.terminate())
+    threading.Thread(target=_welcome, args=(ports, state), daemon=True).start()
+    code = supervisor.wait()
+    print("run: stopped" if code == 0 else f"run: the process manager ended with {code}")
+    return code
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make run", description="brisa on this machine, with replayed sensors."
+    )
+    parser.add_argument("--port", default="5000", help="of the page [5000]")
+    parser.add_argument("--capture", type=Path, help="a recording (time_us,level) to replay")
+    parser.add_argument("--model", default="dht11", help="the sensor in it: dht11 or dht22 [dht11]")
+    return parser.parse_args()
+
+
+def _sensors(capture: Path | None, model: str) -> str:
+    """BRISA_SENSORS. Raises ValueError and OSError for a recording that is none."""
+    if model not in {"dht11", "dht22"}:
+        raise ValueError(f"MODEL={model}: allowed are dht11, dht22")
+    if capture is None:
+        return "aula=replay,model=dht11;patio=replay,model=dht22"
+    try:
+        load(str(capture))
+    except CaptureError as error:
+        raise ValueError(f"CAPTURE: {error}") from None
+    if any(character in str(capture.resolve()) for character in ",;"):
+        raise ValueError(f"CAPTURE={capture}: a path without , and ; is needed")
+    return f"capture=replay,model={model},pace=recorded,file={capture.resolve()}"
+
+
+def _ports(page: str) -> Mapping[str, int]:
+    if not page.isdigit() or not 1 <= int(page) <= 65535:
+        raise ValueError(f"PORT={page}: allowed are 1 to 65535")
+    if not _free("0.0.0.0", int(page)):
+        raise ValueError(f"port {page} is taken: choose another with make run PORT=…")
+    broker = _first_free(1883, pair=mosquitto_path() is None)
+    return {"page": int(page), "broker": broker, "health": _first_free(9101)}
+
+
+def _first_free(port: int, *, pair: bool = False) -> int:
+    """`port` or the next that is free; `pair`: so is the one after it."""
+    while not (_free(LOOPBACK, port) and (not pair or _free(LOOPBACK, port + 1))):
+        port += 2
+    return port
+
+
+def _free(host: str, port: int) -> bool:
+    with contextlib.closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def _forget(broker: Path) -> None:
+    """What an earlier run retained is not to show up as a sensor of this one."""
+    for path in (broker / "data").glob("*"):
+        path.unlink()
+
+
+def _supervisord(state: Path, ports: Mapping[str, int], sensors: str) -> str:
+    passwords = state / "broker" / "credentials"
+    v5 = ports["broker"] + (0 if mosquitto_path() else 1)
+    edge = {
+        "NODE": NODE,
+        "SENSORS": sensors,
+        "INTERVAL_S": "5",
+        "BROKER_URL": f"mqtt://{NODE}@{LOOPBACK}:{v5}",
+        "BROKER_PASSWORD_FILE": str(passwords / NODE),
+        "HEALTH_HOST": LOOPBACK,
+        "HEALTH_PORT": str(ports["health"]),
+    }
+    gateway = {
+        "PORT": str(ports["page"]),
+        "BROKER_URL": f"mqtt://gateway@{LOOPBACK}:{ports['broker']}",
+        "BROKER_PASSWORD_FILE": str(passwords / "gateway"),
+    }
+    return "\n".join(
+        [
+            "[supervisord]",
+            "nodaemon=true",
+            "user=root" if os.geteuid() == 0 else "",
+            f"logfile={_escaped(state / 'supervisord.log')}",
+            f"pidfile={_escaped(state / 'supervisord.pid')}",
+            "loglevel=warn",
+            _program(
+                1, "broker", f"broker --port {ports['broker']} --state .run/broker --node {NODE}"
+            ),
+            _program(2, "edge", "edge", edge),
+            _program(3, "gateway", "gateway", gateway),
+        ]
+    )
+
+
+def _program(
+    priority: int, name: str, module: str, settings: Mapping[str, str] | None = None
+) -> str:
+    variables = {"LOG_FORMAT": "text", **(settings or {})}
+    environment = ",".join(f'BRISA_{k}="{_escaped(v)}"' for k, v in variables.items())
+    return f"""
+[program:{name}]
+command="{_escaped(sys.executable)}" -m {module}
+environment={environment}
+priority={priority}
+autorestart=true
+startsecs=0
+startretries=1000000
+stopwaitsecs=12
+stopsignal=TERM
+redirect_stderr=true
+stdout_logfile=/dev/fd/1
+stdout_logfile_maxbytes=0
+"""
+
+
+def _escaped(value: object) -> str:
+    """Escape % since supervisor expands %(…)s everywhere."""
+    return str(value).replace("%", "%%")
+
+
+def _welcome(ports: Mapping[str, int], state: Path) -> None:
+    """Wait for the page, then say where it is."""
+    address = f"http://localhost:{ports['page']}"
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            urllib.request.urlopen(f"{address}/readyz", timeout=2).close()  # noqa: S310 - ours
+            break
+        time.sleep(0.2)
+    viewer = (state / "broker" / "credentials" / "viewer").read_text(encoding="utf-8").strip()
+    print(
+        f"\n  brisa is at {address}   (Ctrl-C ends it)\n"
+        f"  subscribers: mosquitto_sub -h {LOOPBACK} -p {ports['broker']} -u viewer -P {viewer}"
+        " -t 'brisa/#' -v\n",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
