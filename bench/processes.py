@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker.local import mosquitto_path, prepare
@@ -22,6 +22,7 @@ from tests.support import REPOSITORY, Process, eventually, free_port
 SENSORS_PER_NODE = 200
 NODES = tuple(f"node-{number}" for number in range(5))
 SENSORS = SENSORS_PER_NODE * len(NODES)
+DROPPED = "$SYS/broker/publish/messages/dropped"
 # Compiled files are kept, as in an installation: without them a start parses every module, and
 # what that takes stays with the process.
 PLAIN = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONUNBUFFERED": "1"}
@@ -42,6 +43,7 @@ class Broker:
     port: int
     state: Path
     process: Process
+    drops: Process | None = None
 
     def password(self, user: str) -> str:
         return (self.state / "credentials" / user).read_text(encoding="utf-8").strip()
@@ -60,10 +62,8 @@ class Broker:
 
     def dropped(self) -> int:
         """QoS 0 messages that Mosquitto threw away since it started, for all subscribers."""
-        topic = "$SYS/broker/publish/messages/dropped"
         time.sleep(2.2)  # it says so once a second
-        command = self.subscriber("-t", topic, "-C", "1", "-W", "5")
-        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return int(self.drops.lines[-1]) if self.drops else 0
 
 
 @contextlib.contextmanager
@@ -79,7 +79,11 @@ def mosquitto() -> Iterator[Broker]:
         (state / "conf.d" / "bench.conf").write_text("sys_interval 1\n", encoding="utf-8")
         with Process(mosquitto_path() or "", "-c", "mosquitto.conf", cwd=state) as process:
             eventually("mosquitto listens", lambda: _listens(port))
-            yield Broker(port, state, process)
+            broker = Broker(port, state, process)
+            # All the time: Mosquitto says it only when it changes, and forgets it after a minute.
+            with Process(*broker.subscriber("-t", DROPPED)) as drops:
+                drops.wait_for(r"^\d+$")
+                yield replace(broker, drops=drops)
 
 
 def _listens(port: int) -> bool:
@@ -100,6 +104,18 @@ def gateway(broker: Broker, env: Mapping[str, str] | None = None) -> Iterator[tu
     with python("-m", "gateway", env={**broker.env("gateway"), **listen, **(env or {})}) as process:
         eventually("the gateway is ready", lambda: fetch(port, "/readyz"))
         yield process, port
+
+
+@contextlib.contextmanager
+def open_page(port: int) -> Iterator[None]:
+    """A reader of the gateway's stream."""
+    url = f"http://127.0.0.1:{port}/api/v1/stream"
+    command = ["curl", "--silent", "--no-buffer", "--output", "/dev/null", url]
+    with subprocess.Popen(command) as viewer:
+        try:
+            yield
+        finally:
+            viewer.kill()
 
 
 def fetch(port: int, path: str) -> bytes:

@@ -45,15 +45,13 @@ def connect(port: int, user: str, password: str) -> socket.socket:
 
 def reading(node: str, sensor: int, seq: int, measured_at: datetime) -> bytes:
     """A PUBLISH of a reading as the contract has it."""
+    moment = measured_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    temperature_c = 15 + (seq * 7 + sensor) % 200 / 10
+    humidity_pct = 30 + (seq * 3 + sensor) % 400 / 10
     payload = (
-        '{"seq":%d,"measured_at":"%sZ","clock_synchronised":true,"temperature_c":%.1f,'
-        '"humidity_pct":%.1f,"source":"simulated","stream":"00000000-0000-4000-8000-%012d"}'
-    ) % (
-        seq,
-        measured_at.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3],
-        15 + (seq * 7 + sensor) % 200 / 10,
-        30 + (seq * 3 + sensor) % 400 / 10,
-        sensor,
+        f'{{"seq":{seq},"measured_at":"{moment}","clock_synchronised":true,'
+        f'"temperature_c":{temperature_c:.1f},"humidity_pct":{humidity_pct:.1f},'
+        f'"source":"simulated","stream":"00000000-0000-4000-8000-{sensor:012d}"}}'
     )
     topic = f"brisa/{node}/sensor-{sensor % SENSORS_PER_NODE}/reading"
     return packet(0x30, field(topic.encode()) + payload.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from edge.commands import run  # noqa: PLC0415
 
         return run.run()
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")  # tools say it themselves
     try:
         options = _parser().parse_args(words)
         code: int = options.run(options)

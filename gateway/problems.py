@@ -27,7 +27,7 @@ class ProblemView(BaseModel):
     parameter: str | None = Field(default=None, description="the query parameter that is wrong")
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457's word
+class Problem(Exception):
     """Raised by a view to answer with this problem."""
 
     def __init__(self, status: HTTPStatus, detail: str, parameter: str | None = None) -> None:

@@ -35,10 +35,10 @@ def main() -> int:
     try:
         sensors = _sensors(options.capture, options.model)
         ports = _ports(options.port)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         print(f"run: {error}", file=sys.stderr)
         return 1
-    state = REPOSITORY / ".run"
+    state = options.state.resolve()
     _forget(state / "broker")
     # before edge and gateway start, which read theirs at once
     credentials.make(state / "broker" / "credentials", [*credentials.SERVICES, NODE])
@@ -66,11 +66,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", default="5000", help="of the page [5000]")
     parser.add_argument("--capture", type=Path, help="a recording (time_us,level) to replay")
     parser.add_argument("--model", default="dht11", help="the sensor in it: dht11 or dht22 [dht11]")
+    parser.add_argument(
+        "--state", type=Path, default=REPOSITORY / ".run", help="for what it writes [.run]"
+    )
     return parser.parse_args()
 
 
 def _sensors(capture: Path | None, model: str) -> str:
-    """BRISA_SENSORS. Raises ValueError and OSError for a recording that is none."""
+    """BRISA_SENSORS. Raises ValueError for a recording that is none."""
     if model not in {"dht11", "dht22"}:
         raise ValueError(f"MODEL={model}: allowed are dht11, dht22")
     if capture is None:
@@ -79,6 +82,8 @@ def _sensors(capture: Path | None, model: str) -> str:
         load(str(capture))
     except CaptureError as error:
         raise ValueError(f"CAPTURE: {error}") from None
+    except OSError as error:
+        raise ValueError(f"CAPTURE={capture}: {error.strerror}") from None
     if any(character in str(capture.resolve()) for character in ",;"):
         raise ValueError(f"CAPTURE={capture}: a path without , and ; is needed")
     return f"capture=replay,model={model},pace=recorded,file={capture.resolve()}"
@@ -142,7 +147,9 @@ def _supervisord(state: Path, ports: Mapping[str, int], sensors: str) -> str:
             f"pidfile={_escaped(state / 'supervisord.pid')}",
             "loglevel=warn",
             _program(
-                1, "broker", f"broker --port {ports['broker']} --state .run/broker --node {NODE}"
+                1,
+                "broker",
+                f"broker --port {ports['broker']} --node {NODE} --state '{_escaped(state / 'broker')}'",
             ),
             _program(2, "edge", "edge", edge),
             _program(3, "gateway", "gateway", gateway),

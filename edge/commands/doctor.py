@@ -14,17 +14,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from edge.commands.sensor_arguments import add_sensor_arguments
+from edge.connection import check_broker, check_clock
 from edge.doctor import Check, Finding, examine, verdict
 from edge.sensors.base import Sensor
 from edge.sensors.registry import DRIVERS, create
 
 
 def add(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], checks: Sequence[Check] = ()
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    checks: Sequence[Check] = (check_clock, check_broker),
 ) -> None:
-    """Add the subcommand. checks: what else to look at, such as the broker."""
+    """Add the subcommand. checks: what else to look at."""
     parser = subparsers.add_parser("doctor", help="say what works here, and if not, what to do")
-    add_sensor_arguments(parser, driver=None)
+    add_sensor_arguments(parser, one=False)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.set_defaults(run=functools.partial(run, checks=checks))
 
@@ -54,7 +56,8 @@ def run(args: argparse.Namespace, checks: Sequence[Check] = ()) -> int:
     try:
         for found in examine(make, drivers, checks):
             # A driver that was named bears on the verdict, also one without hardware.
-            finding = replace(found, counts=True) if args.driver else found
+            named = args.driver and found.what == f"driver {args.driver}"
+            finding = replace(found, counts=True) if named else found
             findings.append(finding)
             print(_json_line(finding) if args.json else _line(finding), flush=True)
     except KeyboardInterrupt:

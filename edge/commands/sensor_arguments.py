@@ -1,35 +1,36 @@
-"""The arguments by which a command is told of a sensor."""
+"""The arguments by which a command is told of a sensor; the edge's own variables are the defaults."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from edge.sensors.registry import DEFAULT, DRIVERS
 
 
-def add_sensor_arguments(parser: argparse.ArgumentParser, *, driver: str | None = DEFAULT) -> None:
-    """Add --driver, --model, --option and the roots. driver: the default one; None for all."""
-    shown = "all" if driver is None else driver
-    parser.add_argument("--driver", choices=DRIVERS, default=driver, help=f"default: {shown}")
-    parser.add_argument(
-        "--model", choices=("dht11", "dht22"), default="dht11", help="default: dht11"
-    )
+def add_sensor_arguments(parser: argparse.ArgumentParser, *, one: bool = True) -> None:
+    """Add --driver, --model, --option and the roots. one: without --driver it is one; else all."""
+    variables = os.environ
+    driver = variables.get("BRISA_DRIVER", DEFAULT) if one else None
+    model = variables.get("BRISA_MODEL", "dht11")
+    given = [_pair(text) for text in variables.get("BRISA_OPTIONS", "").split(",") if "=" in text]
+    parser.add_argument("--driver", choices=DRIVERS, default=driver, help=f"[{driver or 'all'}]")
+    parser.add_argument("--model", choices=("dht11", "dht22"), default=model, help=f"[{model}]")
     parser.add_argument(
         "--option",
         action="append",
         type=_pair,
-        default=[],
+        default=given,
         metavar="NAME=VALUE",
         dest="options",
         help="of a driver: see below; may be given again",
     )
-    parser.add_argument(
-        "--sysfs-root", type=Path, default=Path("/sys"), metavar="DIR", help="default: /sys"
-    )
-    parser.add_argument(
-        "--dev-root", type=Path, default=Path("/dev"), metavar="DIR", help="default: /dev"
-    )
+    for root in ("sysfs", "dev"):
+        place = Path(variables.get(f"BRISA_{root.upper()}_ROOT", "/" + root.removesuffix("fs")))
+        parser.add_argument(
+            f"--{root}-root", type=Path, default=place, metavar="DIR", help=f"[{place}]"
+        )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "\n".join(["drivers and their options:", *_about_drivers()])
 

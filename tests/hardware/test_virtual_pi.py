@@ -2,20 +2,26 @@
 
 import json
 import os
+import queue
 import random
 import re
 import shlex
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from paho.mqtt.client import MQTTMessage
 
+from broker.session import Session, Subscription, unique_client_id
 from edge.encode import frame_bytes
 from edge.frame import Model
+from tests.support import PATIENCE_S, RunningBroker
 
-pytestmark = pytest.mark.virtual_pi
+# One worker for all: they share what `build` makes, and each boots a machine.
+pytestmark = [pytest.mark.virtual_pi, pytest.mark.xdist_group("virtual_pi")]
 
 VirtualPi = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]
@@ -152,7 +158,7 @@ def test_doctor_names_a_dht11_with_tenths_and_who_holds_a_busy_line(
     assert "no GPIO chip is labelled pinctrl-bcm2835" in no_chip[0]
     assert "/dev/gpiochip0 (sensor-bank)" in no_chip[0]
     assert "GPIO 17 is held by brisa: another brisa edge" in ours[0]
-    assert free == ["works  driver gpio: 22.4 °C, 45.3 % (dht11)"]
+    assert free[0] == "works  driver gpio: 22.4 °C, 45.3 % (dht11)"
     assert (code, code_of_ours, code_of_free) == ("1", "1", "0")
 
 
@@ -202,3 +208,42 @@ def in_the_bank_s_words(home: Path, frames: str) -> list[str]:
     command = [home / "src" / "sensor"]
     done = subprocess.run(command, input=frames, capture_output=True, text=True, check=True)
     return done.stdout.splitlines()
+
+
+def test_from_the_kernel_to_a_mosquitto_outside(
+    virtual_pi: VirtualPi, mosquitto: RunningBroker
+) -> None:
+    """The whole edge in the guest, as its pod runs it: sysfs only, no group, no capabilities."""
+    heard: queue.Queue[MQTTMessage] = queue.Queue()
+    viewer = Session(
+        mosquitto.settings("viewer"),
+        client_id=unique_client_id("test"),
+        protocol=4,
+        subscriptions=[Subscription("brisa/pi-1/#")],
+        on_message=heard.put,
+    )
+    viewer.start()
+    assert viewer.wait_until_up(PATIENCE_S)
+    settings = {
+        "NODE": "pi-1",
+        "BROKER_URL": f"mqtt://pi-1@10.0.2.2:{mosquitto.port}",
+        "BROKER_PASSWORD": mosquitto.password("pi-1"),
+        "INTERVAL_S": "2.5",
+    }
+    variables = " ".join(f"BRISA_{name}={shlex.quote(text)}" for name, text in settings.items())
+    # it ends by SIGTERM as a pod does, and says `offline` on the way
+    command = f"{variables} timeout 40 python3 -m edge; test $? = 124"
+    with ThreadPoolExecutor() as pool:
+        ran = pool.submit(virtual_pi, command, frames=["dht11 41 24"], gpio=False, net=True)
+        said: dict[str, dict[str, Any]] = {}
+        while said.get("brisa/pi-1/status", {}).get("state") != "offline":
+            message = heard.get(timeout=240)
+            said[message.topic] = json.loads(message.payload)
+        done = ran.result()
+    viewer.stop()
+    assert done.returncode == 0, done.stderr
+    reading = said["brisa/pi-1/dht11/reading"]
+    assert (reading["temperature_c"], reading["humidity_pct"]) == (24.0, 41.0)
+    assert (reading["source"], reading["clock_synchronised"]) == ("dht11", False)
+    assert reading["seq"] >= 2
+    assert said["brisa/pi-1/dht11/health"]["driver"] == "iio"

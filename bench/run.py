@@ -1,0 +1,152 @@
+"""`make bench`: what brisa costs, as ratios within one run, in one table.
+
+Takes about six minutes; with --quick one, for a rough idea. How and against whom: bench/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from bench import fanout, intake, memory
+from bench.processes import BenchError, mosquitto, spread
+
+EMPTY, GATEWAY = "empty paho callback", "gateway"
+PARSING, EXPORTER = "paho, pydantic in the callback", "mqtt-exporter 1.12.1"
+EDGE_MB, GATEWAY_MB = 35.0, 60.0
+
+
+class Row(NamedTuple):
+    """A line of the table; without a figure it is a heading."""
+
+    name: str
+    figure: str = ""
+    ratio: str = ""
+    aim: str = ""
+
+
+def cost_rows(costs: dict[str, intake.Cost]) -> list[Row]:
+    us = {name: cost.median_us for name, cost in costs.items()}
+    aims = {
+        EMPTY: "",
+        GATEWAY: _held(
+            {
+                "≤ 1.25 × empty": us[GATEWAY] <= 1.25 * us[EMPTY],
+                "< parsing": us[GATEWAY] < us[PARSING],
+                "≤ 1/5 exporter": us[GATEWAY] <= us[EXPORTER] / 5,
+            }
+        ),
+    }
+    title = f"processor time a reading at {intake.RATE:,}/s, QoS 0, MQTT 3.1.1"
+    rows = [Row(title, "µs", "× empty")]
+    for name, cost in costs.items():
+        lost = f"; {cost.dropped} dropped" if cost.dropped else ""
+        lost += f"; {cost.missing} missing" if cost.missing else ""
+        figure = spread(cost.us, lambda us: f"{us:.1f}") + lost
+        rows.append(Row(name, figure, f"{us[name] / us[EMPTY]:.2f}", aims.get(name, "")))
+    rows.append(Row("gateway, as a part of mqtt-exporter", "", f"{us[GATEWAY] / us[EXPORTER]:.2f}"))
+    return rows
+
+
+def flood_rows(floods: list[intake.Flood]) -> list[Row]:
+    rows = [Row(f"a flood of {intake.FLOOD_RATE:,}/s, one page open", "", "of 1 core")]
+    for flood in floods:
+        figure = f"{flood.dropped} dropped, {flood.behind} sensors behind"
+        if not flood.behind:
+            figure += f", all shown after {flood.caught_up_s:.2f} s"
+        good = flood.behind == flood.dropped == 0 and flood.rate > 0.98 * intake.FLOOD_RATE
+        name = f"gateway, {flood.sent:,} at {flood.rate:,.0f}/s"
+        aim = _held({"none behind, none dropped": good})
+        rows.append(Row(name, figure, f"{flood.cpu_share:.2f}", aim))
+    return rows
+
+
+def memory_rows(found: dict[str, memory.Memory]) -> list[Row]:
+    bare = found["bare Python"]["VmRSS"]
+    rows = [Row("resident memory after 1,000 readings", "MB (of it anonymous)", "× bare")]
+    for name, parts in found.items():
+        limit = EDGE_MB if name.startswith("edge") else GATEWAY_MB
+        product = name.startswith(("edge", "gateway"))
+        aim = _held({f"< {limit:.0f} MB": parts["VmRSS"] < limit}) if product else ""
+        figure = f"{parts['VmRSS']:.1f} ({parts['RssAnon']:.1f})"
+        rows.append(Row(name, figure, f"{parts['VmRSS'] / bare:.2f}", aim))
+    return rows
+
+
+def fanout_rows(found: dict[str, fanout.Fanout], viewers: int) -> list[Row]:
+    ours = next(iter(found.values()))
+    rows = [Row(f"from MQTT to {viewers} open streams, 1 event/s", "ms: p50, p99, longest", "p99")]
+    for name, one in found.items():
+        figure = f"{one.p50_ms:.0f}, {one.p99_ms:.0f}, {one.max_ms:.0f}"
+        figure += f"; {one.missing} missing" if one.missing else ""
+        what = f"{one.cpu_us:.0f} µs a viewer, {one.rss_mb:.0f} MB, {one.threads} threads"
+        rows.append(Row(name, figure, f"{one.p99_ms / ours.p99_ms:.2f}", what))
+    return rows
+
+
+def _held(aims: dict[str, bool]) -> str:
+    return "; ".join(f"{aim}: {'yes' if held else 'NO'}" for aim, held in aims.items())
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown that can also be read as it is."""
+    lines = [Row("what", "measured (lowest–highest)", "ratio", "aim, or what it took"), *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    text = [
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    ]
+    text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.run", description=__doc__, allow_abbrev=False
+    )
+    parser.add_argument("--quick", action="store_true", help="one short run of each")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=("cost", "flood", "memory", "fanout"),
+        help="a part of it; repeat for more",
+    )
+    options = parser.parse_args()
+    parts = options.only or ("cost", "flood", "memory", "fanout")
+    quick, rows, began_s = options.quick, [], time.monotonic()
+    viewers = 100 if quick else 500
+    try:
+        with mosquitto() as broker:
+            if "cost" in parts:
+                print("what a reading costs", flush=True)
+                repeats, seconds = (1, 2.0) if quick else (3, 4.0)
+                rows += cost_rows(intake.costs(broker, repeats=repeats, seconds=seconds))
+            if "flood" in parts:
+                print("a flood", flush=True)
+                runs = 1 if quick else 3
+                rows += flood_rows([intake.flood(broker, seconds=5.0) for _ in range(runs)])
+            if "memory" in parts:
+                print("memory", flush=True)
+                rows += memory_rows(memory.measure(broker))
+            if "fanout" in parts:
+                print("open streams", flush=True)
+                events = 5 if quick else 15
+                found = fanout.measure(broker, viewers=viewers, events=events)
+                rows += fanout_rows(found, viewers)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    took_s = time.monotonic() - began_s
+    day = datetime.now(UTC).date().isoformat()
+    print(f"\n{day}, {os.cpu_count()} cores, {took_s:.0f} s\n\n{table(rows)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

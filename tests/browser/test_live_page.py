@@ -1,0 +1,190 @@
+"""The page in a real browser, over real processes: it shows what is, as it changes, and heals."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import Watched
+from tests.support import PATIENCE_S, RunningBroker
+from tests.system import System, captures, running_system
+
+expect.set_options(timeout=PATIENCE_S * 1000)
+
+
+@pytest.fixture
+def system(any_broker: RunningBroker) -> Iterator[System]:
+    with running_system(any_broker) as whole:
+        whole.wait_for_state("pi-1/aula", "live")
+        whole.wait_for_state("pi-1/patio", "live")
+        yield whole
+
+
+def card(page: Page, key: str = "pi-1/aula") -> str:
+    return f'[data-sensor="{key}"]'
+
+
+def never_reloaded(page: Page) -> bool:
+    return page.evaluate("() => window.marked === true") is True
+
+
+def opened(watched: Watched, system: System, path: str = "/") -> Page:
+    page = watched.page
+    page.goto(system.url + path)
+    page.evaluate("() => { window.marked = true }")
+    expect(page.locator(card(page))).to_have_attribute("data-state", "live")
+    return page
+
+
+def test_values_change_without_a_reload(system: System, watched: Watched) -> None:
+    page = opened(watched, system)
+    patio = page.locator(card(page, "pi-1/patio"))
+    shown = patio.locator(".temperature .number, .humidity .number").all_inner_texts()
+    assert all(re.fullmatch(r"-?\d+,\d", text) for text in shown), shown
+    page.wait_for_function(
+        """([selector, before]) => {
+            const now = document.querySelectorAll(selector);
+            return [...now].map(e => e.textContent).join() !== before;
+        }""",
+        arg=[f"{card(page, 'pi-1/patio')} .number", ",".join(shown)],
+        timeout=PATIENCE_S * 1000,
+    )
+    assert never_reloaded(page)
+
+
+def test_what_the_page_shows_is_what_the_api_says(system: System, watched: Watched) -> None:
+    assert system.edge is not None
+    page = opened(watched, system)
+    system.edge.stop(signal.SIGKILL)  # so that nothing changes any more
+    expect(page.locator(card(page))).to_have_attribute("data-state", "offline")
+    for key, view in system.sensors().items():
+        numbers = page.locator(f"{card(page, key)} .number").all_inner_texts()
+        assert numbers == [
+            f"{view[name]:.1f}".replace(".", ",") for name in ("temperature_c", "humidity_pct")
+        ]
+
+
+def test_an_edge_that_is_killed_is_offline_and_live_again(system: System, watched: Watched) -> None:
+    page = opened(watched, system)
+    assert system.edge is not None
+    system.edge.stop(signal.SIGKILL)
+    aula = page.locator(card(page))
+    expect(aula).to_have_attribute("data-state", "offline")
+    expect(aula.locator(".word")).to_have_text("Fuera de línea")
+    system.edge.close()
+    system.start_edge()
+    expect(aula).to_have_attribute("data-state", "live")
+    assert never_reloaded(page)
+
+
+def test_a_broker_that_is_killed_is_said_and_the_page_heals(
+    system: System, watched: Watched
+) -> None:
+    page = opened(watched, system)
+    system.broker.kill()
+    banner = page.locator("#feed-lost")
+    expect(banner).to_be_visible()
+    expect(banner).to_contain_text("broker")
+    expect(page.locator(card(page))).to_have_attribute("data-state", "late")
+    system.broker.start()
+    expect(banner).to_be_hidden()
+    expect(page.locator(card(page))).to_have_attribute("data-state", "live")
+    assert never_reloaded(page)
+
+
+def test_a_gateway_that_is_killed_is_said_and_the_page_heals(
+    system: System, watched: Watched
+) -> None:
+    page = opened(watched, system)
+    assert system.gateway is not None
+    system.gateway.stop(signal.SIGKILL)
+    system.gateway.close()
+    banner = page.locator("#page-lost")
+    expect(banner).to_be_visible()
+    # what is shown grows old before the eyes, without anybody to say so
+    expect(page.locator(card(page))).to_have_attribute("data-state", "late")
+    system.start_gateway()
+    expect(banner).to_be_hidden()
+    expect(page.locator(card(page))).to_have_attribute("data-state", "live")
+    assert never_reloaded(page)
+
+
+def test_a_broken_sensor_says_why(mosquitto: RunningBroker, watched: Watched) -> None:
+    env = {"BRISA_SENSORS": "dht11=iio", "BRISA_INTERVAL_S": "5", "BRISA_SYSFS_ROOT": "/nowhere"}
+    with running_system(mosquitto, edge_env=env) as system:
+        watched.page.goto(system.url)
+        broken = watched.page.locator(card(watched.page, "pi-1/dht11"))
+        expect(broken).to_have_attribute("data-state", "broken")
+        expect(broken.locator(".reason")).to_contain_text("dtoverlay=dht11,gpiopin=3")
+
+
+def test_without_javascript_it_is_complete(system: System, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False, locale="en-GB")
+    page = context.new_page()
+    page.goto(system.url)
+    aula = page.locator(card(page))
+    expect(aula.locator(".word")).to_have_text("Live")
+    expect(aula.locator(".temperature")).to_contain_text(re.compile(r"\d+\.\d\s°C"))
+    expect(aula.locator(".age")).to_contain_text(re.compile(r"\d+ s ago"))
+    context.close()
+
+
+def test_an_empty_page_says_what_to_do_and_fills_by_itself(
+    mosquitto: RunningBroker, watched: Watched
+) -> None:
+    system = System(mosquitto)
+    try:
+        system.start_gateway()
+        watched.page.goto(system.url)
+        expect(watched.page.locator("#empty")).to_contain_text("dhtsensor=yes")
+        system.start_edge()
+        expect(watched.page.locator(card(watched.page))).to_have_attribute("data-state", "live")
+        expect(watched.page.locator("#empty")).to_be_hidden()
+    finally:
+        system.close()
+
+
+@pytest.mark.captures
+def test_a_real_recording_is_shown_reading_after_reading(
+    mosquitto: RunningBroker, watched: Watched
+) -> None:
+    folder = captures()
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there: BRISA_CAPTURES names another place")
+    expected = json.loads((folder / "expected.json").read_text())["am2302_1mhz_200s"]["frames"]
+    values = [(f["temperature_c"], f["humidity_pct"]) for f in expected]
+    file = folder / "am2302_1mhz_200s.csv"
+    sensors = f"capture=replay,model=dht22,pace=recorded,speed=4,file={file}"
+    with running_system(mosquitto, edge_env={"BRISA_SENSORS": sensors}) as system:
+        page = watched.page
+        page.goto(system.url)
+        expect(page.locator(card(page, "pi-1/capture"))).to_have_attribute("data-state", "live")
+        page.evaluate(
+            """selector => {
+                window.seen = [];
+                const read = () => {
+                    const now = [...document.querySelectorAll(selector)].map(e => e.textContent);
+                    const last = window.seen.at(-1);
+                    if (!last || last.join() !== now.join()) window.seen.push(now);
+                };
+                new MutationObserver(read).observe(document.body,
+                    {subtree: true, childList: true, characterData: true});
+                read();
+            }""",
+            card(page, "pi-1/capture") + " .number",
+        )
+        page.wait_for_function("() => window.seen.length >= 8", timeout=PATIENCE_S * 1000)
+        seen = page.evaluate("window.seen")
+    shown = [tuple(float(text.replace(",", ".")) for text in pair) for pair in seen]
+    # a change of both values is two mutations: keep the pairs that the sensor really said
+    whole = [pair for pair in shown if pair in values]
+    assert len(whole) >= len(shown) / 2
+    distinct = [v for i, v in enumerate(values) if i == 0 or v != values[i - 1]]
+    start = next(i for i in range(len(distinct)) if distinct[i] == whole[0])
+    remaining = iter(distinct[start:])
+    assert all(pair in remaining for pair in whole), (whole, distinct[start : start + 20])

@@ -1,0 +1,136 @@
+"""`make run`: what a newcomer starts, and what becomes of it when something in it dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support import Process, eventually, free_port, python
+from tests.system import captures
+
+
+@contextmanager
+def running(state: Path, *arguments: str, port: int | None = None) -> Iterator[Process]:
+    port = port or free_port()
+    with python(
+        "-m", "tools.run", "--port", str(port), "--state", str(state), *arguments
+    ) as process:
+        process.url = f"http://127.0.0.1:{port}"
+        yield process
+        if process.popen.poll() is None:
+            process.stop(signal.SIGINT)
+
+
+def sensors(run: Process) -> dict[str, dict[str, Any]]:
+    answer = httpx.get(f"{run.url}/api/v1/sensors", timeout=30)
+    return {view["sensor"]: view for view in answer.json()["sensors"]}
+
+
+def live(run: Process, *names: str) -> bool:
+    shown = sensors(run)
+    return all(name in shown and shown[name]["state"] == "live" for name in names)
+
+
+def children(pid: int) -> dict[str, int]:
+    """What runs below a process: module or program → pid."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+            words = (folder / "cmdline").read_bytes().decode().split("\0")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if int(stat[1]) == pid:
+            name = words[words.index("-m") + 1] if "-m" in words else Path(words[0]).name
+            found[name.split(".")[0]] = int(folder.name)
+    return found
+
+
+def programs(run: Process) -> dict[str, int]:
+    return children(children(run.popen.pid)["supervisor"])
+
+
+def test_it_shows_two_sensors_and_starts_again_whatever_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path / "state") as run:
+        line = run.wait_for("brisa is at http://localhost:")
+        assert "Ctrl-C ends it" in line
+        assert "mosquitto_sub" in run.wait_for("subscribers: ")
+        eventually("two sensors", lambda: live(run, "aula", "patio"))
+        first = programs(run)
+        for name in sorted(first):
+            before = programs(run)
+            os.kill(before[name], signal.SIGKILL)
+            eventually(
+                f"{name} is started again",
+                lambda name=name, old=before[name]: programs(run).get(name, old) != old,  # type: ignore[misc]
+            )
+            stamp = time.time()
+            eventually(
+                "the page heals",
+                lambda stamp=stamp: live(run, "aula", "patio") and fresh(run, stamp),  # type: ignore[misc]
+            )
+        assert set(programs(run).values()).isdisjoint(first.values())
+        group = list(programs(run).values())
+        assert run.stop(signal.SIGINT) == 0
+        assert run.lines[-1] == "run: stopped"
+        assert "Traceback" not in run.output
+        assert not [pid for pid in group if Path(f"/proc/{pid}").exists()]
+
+
+def fresh(run: Process, stamp: float) -> bool:
+    """Was something received after `stamp`?"""
+    from datetime import datetime
+
+    received = [datetime.fromisoformat(v["received_at"]).timestamp() for v in sensors(run).values()]
+    return min(received) > stamp
+
+
+@pytest.mark.captures
+def test_it_replays_the_recording_that_is_named(tmp_path: Path) -> None:
+    file = captures() / "am2302_1mhz_200s.csv"
+    if not file.exists():
+        pytest.skip(f"{file} is not there: BRISA_CAPTURES names another place")
+    arguments = ("--capture", str(file), "--model", "dht22")
+    with running(tmp_path / "state", *arguments) as run:
+        run.wait_for("brisa is at")
+        eventually("live", lambda: live(run, "capture"))
+        view = sensors(run)["capture"]
+        assert (view["source"], view["model"]) == ("replay", "dht22")
+        assert 24 < view["temperature_c"] < 25
+        eventually("the next", lambda: sensors(run)["capture"]["seq"] > view["seq"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--capture", "/nowhere.csv"], "run: .*/nowhere.csv.*No such file"),
+        (["--capture", __file__], "run: CAPTURE: .*test_make_run.py.*time_us"),
+        (["--model", "bme280"], "run: MODEL=bme280: allowed are dht11, dht22"),
+        (["--port", "http"], "run: PORT=http: allowed are 1 to 65535"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_line(tmp_path: Path, arguments: list[str], says: str) -> None:
+    with python("-m", "tools.run", "--state", str(tmp_path), *arguments) as run:
+        assert run.wait() == 1
+        run.wait_for(says)
+        assert len(run.lines) == 1
+
+
+def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+    import socket
+
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = taken.getsockname()[1]
+        with python("-m", "tools.run", "--state", str(tmp_path), "--port", str(port)) as run:
+            assert run.wait() == 1
+            assert run.lines == [f"run: port {port} is taken: choose another with make run PORT=…"]
