@@ -27,8 +27,8 @@ $(VENV)/.dev: requirements/dev.txt requirements/adafruit.txt | $(VENV)/.made
 	@tools/adafruit $(BIN) --force-test
 	@touch $@ $(VENV)/.run
 
-run: setup ## broker, two replayed sensors and the page; also CAPTURE=FILE MODEL=dht11|dht22
-	@$(BIN)/python -m tools.run --port "$(PORT)" $(if $(CAPTURE),--capture "$(CAPTURE)") $(if $(MODEL),--model "$(MODEL)")
+run: setup ## broker, two replayed sensors and the page; or DRIVER=iio, or CAPTURE=FILE; MODEL=…
+	@$(BIN)/python -m tools.run --port "$(PORT)" $(if $(DRIVER),--driver "$(DRIVER)") $(if $(CAPTURE),--capture "$(CAPTURE)") $(if $(MODEL),--model "$(MODEL)")
 
 test: $(VENV)/.dev ## every test, on real brokers, a real browser and a real kernel
 	@tools/packages
@@ -51,6 +51,9 @@ bench: $(VENV)/.dev ## what is measured, as ratios within one run
 schema: $(VENV)/.dev ## JSON Schemas and openapi.json, from the models
 	@$(BIN)/python -m tools.make_schema
 	@$(BIN)/python -m tools.make_openapi
+
+screenshots: $(VENV)/.dev ## docs/images, of the page that `make run` shows
+	@$(BIN)/python -m tools.screenshots --url "http://localhost:$(PORT)"
 
 lock: $(VENV)/.dev ## requirements/*.txt from requirements/*.in
 	@tools/lock $(BIN)/uv

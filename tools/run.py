@@ -23,6 +23,7 @@ from pathlib import Path
 from broker import credentials
 from broker.local import LOOPBACK, mosquitto_path
 from edge.capture import CaptureError, load
+from edge.sensors.registry import DRIVERS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -33,7 +34,7 @@ PATIENCE_S = 60.0
 def main() -> int:
     options = _arguments()
     try:
-        sensors = _sensors(options.capture, options.model)
+        sensors = _sensors(options.driver, options.capture, options.model)
         ports = _ports(options.port)
     except ValueError as error:
         print(f"run: {error}", file=sys.stderr)
@@ -64,18 +65,23 @@ def _arguments() -> argparse.Namespace:
         prog="make run", description="brisa on this machine, with replayed sensors."
     )
     parser.add_argument("--port", default="5000", help="of the page [5000]")
+    parser.add_argument("--driver", help="read this node's own sensor: iio, gpio or adafruit")
     parser.add_argument("--capture", type=Path, help="a recording (time_us,level) to replay")
-    parser.add_argument("--model", default="dht11", help="the sensor in it: dht11 or dht22 [dht11]")
+    parser.add_argument("--model", default="dht11", help="of the sensor: dht11 or dht22 [dht11]")
     parser.add_argument(
         "--state", type=Path, default=REPOSITORY / ".run", help="for what it writes [.run]"
     )
     return parser.parse_args()
 
 
-def _sensors(capture: Path | None, model: str) -> str:
-    """BRISA_SENSORS. Raises ValueError for a recording that is none."""
+def _sensors(driver: str | None, capture: Path | None, model: str) -> str:
+    """BRISA_SENSORS. Raises ValueError for a driver or a recording that is none."""
     if model not in {"dht11", "dht22"}:
         raise ValueError(f"MODEL={model}: allowed are dht11, dht22")
+    if driver is not None:
+        if driver not in DRIVERS:
+            raise ValueError(f"DRIVER={driver}: allowed are {', '.join(DRIVERS)}")
+        return f"{model}={driver},model={model}"
     if capture is None:
         return "aula=replay,model=dht11;patio=replay,model=dht22"
     try:

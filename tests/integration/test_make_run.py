@@ -115,6 +115,7 @@ def test_it_replays_the_recording_that_is_named(tmp_path: Path) -> None:
     [
         (["--capture", "/nowhere.csv"], "run: .*/nowhere.csv.*No such file"),
         (["--capture", __file__], "run: CAPTURE: .*test_make_run.py.*time_us"),
+        (["--driver", "magic"], "run: DRIVER=magic: allowed are iio, gpio, adafruit"),
         (["--model", "bme280"], "run: MODEL=bme280: allowed are dht11, dht22"),
         (["--port", "http"], "run: PORT=http: allowed are 1 to 65535"),
     ],
