@@ -67,7 +67,7 @@ def through_session(settings: BrokerSettings, count: Count, done: threading.Even
         subscriptions=[Subscription(TOPICS)],
         on_message=count.of_session,
         on_up=lambda: print("ready", flush=True),
-        buffered=True,
+        restful=True,
     )
     session.start()
     done.wait()

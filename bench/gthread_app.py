@@ -44,7 +44,7 @@ def create() -> Flask:
         on_message=feed.on_message,
         on_up=feed.on_up,
         on_down=feed.on_down,
-        buffered=True,
+        restful=True,
     )
     feed.watch(session)
     session.start()

@@ -206,6 +206,7 @@ def flood(broker: Broker, *, seconds: float) -> Flood:
             caught_up_s = time.monotonic() - sent.ended_s
     dropped = broker.dropped() - dropped
     share = used_s / (sent.readings / sent.rate)
+    say(f"{sent.readings:,} at {sent.rate:,.0f}/s: {dropped} dropped, {behind} sensors behind")
     return Flood(sent.readings, sent.rate, dropped, behind, caught_up_s, share)
 
 

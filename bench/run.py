@@ -1,6 +1,6 @@
 """`make bench`: what brisa costs, as ratios within one run, in one table.
 
-Takes about six minutes; with --quick one, for a rough idea. How and against whom: bench/README.md.
+Takes about six minutes; with --quick two, for a rough idea. How and against whom: bench/README.md.
 """
 
 from __future__ import annotations

@@ -250,7 +250,8 @@ def one_line(error: ValidationError) -> str:
     """The first thing that pydantic found, and how many more there are."""
     details = error.errors(include_url=False, include_context=False)
     first = details[0]
-    where = ".".join(str(part) for part in first["loc"]) or "payload"
+    # a key of somebody's JSON may be in it: escaped and cut, as values are
+    where = shown(".".join(str(part) for part in first["loc"]) or "payload")[1:-1]
     value = "" if first["type"] == "missing" else f" {shown(first['input'])}"
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return f"{where}{value}: {first['msg'][:200]}{more}"

@@ -63,7 +63,7 @@ class Gateway:
             on_message=feed.on_message,
             on_up=feed.on_up,
             on_down=feed.on_down,
-            buffered=True,
+            restful=True,
         )
         feed.on_change = stream.notify
         feed.watch(session)

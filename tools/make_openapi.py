@@ -131,7 +131,7 @@ def render() -> str:
 def main() -> int:
     if "--check" in sys.argv[1:]:
         if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != render():
-            print(f"{TARGET.name} is not what the models say: make openapi", file=sys.stderr)
+            print(f"{TARGET.name} is not what the models say: make schema", file=sys.stderr)
             return 1
         return 0
     TARGET.write_text(render(), encoding="utf-8")

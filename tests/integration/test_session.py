@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from paho.mqtt.client import MQTTMessage
 
+from broker.buffered import BufferedSocket
 from broker.session import (
     NotConnectedError,
     Session,
@@ -66,9 +70,9 @@ def connect(any_broker: RunningBroker) -> Iterator[Connect]:
         yield opener
 
 
-@pytest.mark.parametrize("buffered", [False, True])
+@pytest.mark.parametrize("restful", [False, True])
 def test_a_reader_gets_the_retained_state_then_what_follows(
-    connect: Connect, buffered: bool
+    connect: Connect, restful: bool
 ) -> None:
     edge = connect("pi-1", 5)
     for number in range(50):
@@ -76,7 +80,7 @@ def test_a_reader_gets_the_retained_state_then_what_follows(
     assert edge.stop()
     inbox = Inbox()
     reader = connect(
-        "gateway", 4, subscriptions=[Subscription("brisa/#")], on_message=inbox, buffered=buffered
+        "gateway", 4, subscriptions=[Subscription("brisa/#")], on_message=inbox, restful=restful
     )
     retained = {inbox.next() for _ in range(50)}
     assert retained == {(f"brisa/pi-1/s{n}/reading", b"%d" % n, True) for n in range(50)}
@@ -87,7 +91,7 @@ def test_a_reader_gets_the_retained_state_then_what_follows(
 
 def test_large_payloads_pass_through_the_buffered_socket_whole(connect: Connect) -> None:
     inbox = Inbox()
-    connect("recorder", 4, subscriptions=[Subscription("brisa/#")], on_message=inbox, buffered=True)
+    connect("recorder", 4, subscriptions=[Subscription("brisa/#")], on_message=inbox, restful=True)
     edge = connect("pi-1", 5)
     sizes = [1, 200_000, 3, 65_536, 65_535, 0, 250_000]
     for size in sizes:
@@ -115,8 +119,9 @@ def break_connection(session: Session) -> None:
     client = session._client
     assert client is not None
     sock = client.socket()
-    assert isinstance(sock, socket.socket)
-    sock.shutdown(socket.SHUT_RDWR)
+    assert isinstance(sock, BufferedSocket)
+    with socket.socket(fileno=os.dup(sock.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)
 
 
 def test_it_comes_back_and_subscribes_again_after_the_broker_was_killed(
@@ -229,3 +234,23 @@ def test_an_unreachable_broker_is_named_and_does_not_block(
     session.start()
     eventually("the error", lambda: f"127.0.0.1:{port}: Connection refused" in session.last_error)
     assert session.stop()
+
+
+def test_the_broker_comes_back_to_a_process_with_a_thousand_open_files(
+    mosquitto: RunningBroker,
+) -> None:
+    """As a gateway with a thousand open pages is; select() would know no such file."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < 2000:
+        pytest.skip(f"a process may open {most} files here; 2000 are needed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2000, most))
+    ups: queue.Queue[bool] = queue.Queue()
+    with sessions(mosquitto) as connect, ExitStack() as files:
+        connect("viewer", 4, on_up=lambda: ups.put(True))
+        ups.get(timeout=PATIENCE_S)
+        mosquitto.kill()
+        null = files.enter_context(Path(os.devnull).open())
+        while null.fileno() < 1100:
+            null = files.enter_context(Path(os.devnull).open())
+        mosquitto.start()
+        assert ups.get(timeout=PATIENCE_S)

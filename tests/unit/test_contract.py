@@ -117,6 +117,7 @@ def test_health_bounds_what_it_carries() -> None:
         ({"interval_s": 0}, "interval_s 0"),
         ({"reason": "x" * 501}, "reason"),
         ({"discarded": {"timeout": -1}}, "discarded.timeout -1"),
+        ({"discarded": {"a\nb": 1}}, r"discarded\.a\\nb"),
         ({"discarded": {f"c{n}": 1 for n in range(33)}}, "discarded"),
     ]
     for changes, says in cases:

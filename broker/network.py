@@ -1,0 +1,129 @@
+"""The thread that serves one paho client's socket, by paho's calls for external loops.
+
+paho's own thread does the same with select(), once for every packet. That is too dear for a gateway
+that takes in thousands a second, and worse: select() knows no file number above 1023, and a gateway
+with a thousand open pages would not get its broker back after a restart. See docs/adr/0004.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from paho.mqtt.client import MQTT_ERR_SUCCESS, Client
+
+from broker.buffered import BufferedSocket
+
+log = logging.getLogger(__name__)
+
+# paho looks after keep-alive and lost connections when it is asked to, at the least this often.
+LOOK_EVERY_S = 1.0
+# Under load, rest before the next look: then one look finds many packets, and not one each.
+BURST_PACKETS, REST_S = 8, 0.005
+
+
+class NetworkLoop:
+    """Connects, serves, and connects again, until it is stopped.
+
+    connect: makes one attempt; raises OSError. on_failure: hears of it. delay_s: how long to wait
+    before the next. All three are called in the loop's thread. restful: rest under load, for those
+    who take in many messages and for whom a few milliseconds do not matter.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        connect: Callable[[], None],
+        on_failure: Callable[[Exception], None],
+        delay_s: Callable[[], float],
+        restful: bool = False,
+    ) -> None:
+        self._client = client
+        self._connect = connect
+        self._on_failure = on_failure
+        self._delay_s = delay_s
+        self._restful = restful
+        self._stopping = threading.Event()
+        self._woken, self._waker = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+
+    def start(self) -> None:
+        self._waker.setblocking(False)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something to write."""
+        if threading.current_thread() is not self._thread:
+            with contextlib.suppress(OSError):  # it is told already, or has ended
+                self._waker.send(b"!")
+
+    def stop(self, timeout_s: float) -> None:
+        """Write what is queued, and end."""
+        self._stopping.set()
+        self.wake()
+        self._thread.join(timeout_s)
+        if not self._thread.is_alive():
+            self._woken.close()
+            self._waker.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._connect()
+                self._serve()
+            except Exception as error:
+                # paho turns what a network does into return codes; what a broker sends may still
+                # be what nobody expects, and this thread is to outlive it.
+                if not isinstance(error, OSError):
+                    log.exception("the connection to the broker failed")
+                self._on_failure(error)
+            if not self._stopping.is_set():
+                self._stopping.wait(self._delay_s())
+
+    def _serve(self) -> None:
+        """Until the connection is gone, or all is said after `stop`."""
+        client = self._client
+        looked_s = time.monotonic()
+        while (sock := client.socket()) is not None:
+            writing = client.want_write()
+            if self._stopping.is_set() and not writing:
+                return
+            readable, writable = self._wait(sock.fileno(), writing)
+            packets = self._read(sock) if readable else 0
+            if writable or client.want_write():
+                client.loop_write()
+            if time.monotonic() - looked_s >= LOOK_EVERY_S:
+                looked_s = time.monotonic()
+                client.loop_misc()
+            if self._restful and packets >= BURST_PACKETS:
+                time.sleep(REST_S)
+
+    def _wait(self, fd: int, writing: bool) -> tuple[bool, bool]:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN | (select.POLLOUT if writing else 0))
+        poll.register(self._woken, select.POLLIN)
+        events = dict(poll.poll(LOOK_EVERY_S * 1000))
+        if self._woken.fileno() in events:
+            self._woken.recv(4096)
+        seen = events.get(fd, 0)
+        return bool(seen & ~select.POLLOUT), bool(seen & select.POLLOUT)
+
+    def _read(self, sock: object) -> int:
+        """Take in what is there; at the most one buffer full. Returns how many packets."""
+        client, packets = self._client, 1
+        failed = client.loop_read() != MQTT_ERR_SUCCESS
+        if isinstance(sock, BufferedSocket):
+            while not failed and sock.pending():
+                failed = client.loop_read() != MQTT_ERR_SUCCESS
+                packets += 1
+        return packets
