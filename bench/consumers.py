@@ -12,11 +12,11 @@ import sys
 import threading
 from collections.abc import Callable
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from broker.contract import Reading, parse_payload
-from broker.session import Session, Subscription
+from broker.session import Message, Session, Subscription
 from broker.settings import BrokerSettings, load
 
 TOPICS = "brisa/#"
@@ -28,20 +28,20 @@ class Count:
     def __init__(self) -> None:
         self.received = 0
 
-    def empty(self, _client: Client, _userdata: object, _message: MQTTMessage) -> None:
+    def empty(self, _client: Client, _userdata: object, _message: Message) -> None:
         self.received += 1
 
-    def parsing(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+    def parsing(self, _client: Client, _userdata: object, message: Message) -> None:
         parse_payload(Reading, message.payload)
         self.received += 1
 
-    def of_session(self, _message: MQTTMessage) -> None:
+    def of_session(self, _message: Message) -> None:
         self.received += 1
 
 
 def through_paho(
     settings: BrokerSettings,
-    on_message: Callable[[Client, object, MQTTMessage], None],
+    on_message: Callable[[Client, object, Message], None],
     done: threading.Event,
 ) -> None:
     """A client as paho's own examples have it."""

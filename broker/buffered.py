@@ -1,26 +1,57 @@
-"""A socket that reads much at a time, for a client that reads little at a time.
+"""A socket below paho that reads much at a time, and keeps from paho what it would only pass on.
 
-paho asks the system for one byte, one byte and the rest of every packet: three calls a message.
-Behind a buffer of 64 KiB a flood costs one call for hundreds of messages. It is put in place by
-paho's public `tls_set_context`: to paho, this is a TLS context whose sockets know, by `pending()`,
-what they hold. Over plain TCP it encrypts nothing; over TLS it wraps the real context.
+paho asks the system for one byte, one byte and the rest of every packet, and then does some 15 µs
+of bookkeeping that a message of QoS 0 has no need of. Here a flood costs one system call for
+hundreds of messages; those of QoS 0 in MQTT 3.1.1, of which nothing but topic, payload and the
+retain flag is wanted, are cut out and handed over, and paho sees all the rest: answers, pings,
+messages of QoS 1. See docs/adr/0004 for why, and `make bench` for what it gains.
+
+It is put in place by paho's public `tls_set_context`: to paho, this is a TLS context. Over plain TCP
+it encrypts nothing; over TLS it wraps the real context.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
 
 BUFFER_BYTES = 64 * 1024
+# MQTT 3.1.1, 3.3.1: the first byte of a PUBLISH of QoS 0, but for DUP (8) and RETAIN (1).
+PUBLISH_QOS_0, KIND_AND_QOS, RETAIN = 0x30, 0xF6, 0x01
+
+
+class Publish:
+    """A message of QoS 0: as much of paho's MQTTMessage as anybody here asks for."""
+
+    __slots__ = ("_topic", "payload", "retain")
+
+    def __init__(self, topic: bytes, payload: bytes, retain: bool) -> None:
+        self._topic = topic
+        self.payload = payload
+        self.retain = retain
+
+    @property
+    def topic(self) -> str:
+        """Raises UnicodeDecodeError, as paho's does."""
+        return self._topic.decode()
 
 
 class BufferedContext:
-    """What paho takes for an ssl.SSLContext; `context` is the real one, or None for plain TCP."""
+    """What paho takes for an ssl.SSLContext; `context` is the real one, or None for plain TCP.
+
+    on_publish: hears of the messages that are cut out; None: none are (MQTT 5 has more in them).
+    """
 
     check_hostname = True  # the real context does it; there is nothing left for paho to check
 
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext | None = None,
+        on_publish: Callable[[Publish], None] | None = None,
+    ) -> None:
         self._context = context
+        self._on_publish = on_publish
 
     def wrap_socket(
         self, sock: socket.socket, server_hostname: str, do_handshake_on_connect: bool
@@ -31,16 +62,22 @@ class BufferedContext:
                 server_hostname=server_hostname,
                 do_handshake_on_connect=do_handshake_on_connect,
             )
-        return BufferedSocket(sock)
+        return BufferedSocket(sock, self._on_publish)
 
 
 class BufferedSocket:
-    """A socket with a buffer for what it receives."""
+    """A socket that is filled by `fill`; `recv` gives what was found, and never waits."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(
+        self, sock: socket.socket, on_publish: Callable[[Publish], None] | None = None
+    ) -> None:
         self._sock = sock
-        self._held = b""
+        self._on_publish = on_publish
+        self._part = b""  # the beginning of a packet, to be cut when the rest is there
+        self._held = b""  # for paho
         self._at = 0
+        self._end: OSError | None = None
+        self._ended = False
         self.send = sock.send
         self.fileno = sock.fileno
         self.close = sock.close
@@ -51,23 +88,68 @@ class BufferedSocket:
         if isinstance(self._sock, ssl.SSLSocket):
             self._sock.do_handshake()
 
-    def pending(self) -> int:
-        """Bytes that can be had without waiting; what the TLS layer holds counts."""
-        held = len(self._held) - self._at
-        if held == 0 and isinstance(self._sock, ssl.SSLSocket):
-            return self._sock.pending()
-        return held
+    def fill(self) -> int:
+        """Take in what has come, and hand over its messages. Returns how many these were."""
+        data = b""
+        try:
+            data = self._sock.recv(BUFFER_BYTES)
+            # what the TLS layer has decrypted, no poll() would tell of
+            while isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
+                data += self._sock.recv(BUFFER_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            if not data:
+                return 0
+        except OSError as error:  # paho hears of it when it has read what came before
+            self._end = error
+        self._ended = not data
+        left = self._held[self._at :]
+        if self._on_publish is None:
+            self._held, messages = left + data, 0
+        else:
+            others, messages = self._cut(self._part + data, self._on_publish)
+            self._held = left + others
+        self._at = 0
+        return messages
+
+    def pending(self) -> bool:
+        """Is there something that `recv` would give, be it the end?"""
+        return self._at < len(self._held) or self._ended or self._end is not None
 
     def recv(self, size: int) -> bytes:
-        """As socket.recv; never waits while the buffer holds anything."""
+        """As a non-blocking socket's. Raises BlockingIOError where nothing was found."""
         at = self._at
-        end = at + size
-        held = self._held
-        if at < len(held):
-            self._at = min(len(held), end)
-            return held[at:end]
-        if size >= BUFFER_BYTES:
-            return self._sock.recv(size)
-        held = self._sock.recv(BUFFER_BYTES)
-        self._held, self._at = held, min(size, len(held))
-        return held[:size]
+        if at < len(self._held):
+            self._at = min(len(self._held), at + size)
+            return self._held[at : self._at]
+        if self._end is not None:
+            raise self._end
+        if self._ended:
+            return b""
+        raise BlockingIOError
+
+    def _cut(self, data: bytes, on_publish: Callable[[Publish], None]) -> tuple[bytes, int]:
+        """Hand over each message of QoS 0; return the other packets, and how many were handed."""
+        others, messages, at, end = b"", 0, 0, len(data)
+        while at < end:
+            body, length, shift = at + 1, 0, 0
+            while body < end:  # MQTT 3.1.1, 2.2.3: seven bits a byte, the lowest first, 4 at most
+                byte = data[body]
+                length |= (byte & 0x7F) << shift
+                body, shift = body + 1, shift + 7
+                if byte < 0x80 or shift > 21:
+                    break
+            else:
+                break
+            after = body + length
+            if after > end:
+                break
+            first, topic = data[at], body + 2
+            if first & KIND_AND_QOS == PUBLISH_QOS_0 and length >= 2:
+                payload = min(after, topic + (data[body] << 8 | data[body + 1]))
+                on_publish(Publish(data[topic:payload], data[payload:after], first & RETAIN == 1))
+                messages += 1
+            else:
+                others += data[at:after]
+            at = after
+        self._part = data[at:]
+        return others, messages

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 # paho looks after keep-alive and lost connections when it is asked to, at the least this often.
 LOOK_EVERY_S = 1.0
-# Under load, rest before the next look: then one look finds many packets, and not one each.
-BURST_PACKETS, REST_S = 8, 0.005
+# Above this rate, rest before the next look: then one look finds many packets, and not one each.
+BUSY_PACKETS_PER_S, MEASURED_OVER_S, REST_S = 1000, 0.05, 0.005
 
 
 class NetworkLoop:
@@ -93,19 +93,25 @@ class NetworkLoop:
     def _serve(self) -> None:
         """Until the connection is gone, or all is said after `stop`."""
         client = self._client
-        looked_s = time.monotonic()
-        while (sock := client.socket()) is not None:
+        looked_s = measured_s = time.monotonic()
+        packets, busy = 0, False
+        while isinstance(sock := client.socket(), BufferedSocket):
             writing = client.want_write()
             if self._stopping.is_set() and not writing:
                 return
             readable, writable = self._wait(sock.fileno(), writing)
-            packets = self._read(sock) if readable else 0
+            if readable:
+                packets += self._read(sock)
             if writable or client.want_write():
                 client.loop_write()
-            if time.monotonic() - looked_s >= LOOK_EVERY_S:
-                looked_s = time.monotonic()
+            now_s = time.monotonic()
+            if now_s - looked_s >= LOOK_EVERY_S:
+                looked_s = now_s
                 client.loop_misc()
-            if self._restful and packets >= BURST_PACKETS:
+            if now_s - measured_s >= MEASURED_OVER_S:
+                busy = packets >= BUSY_PACKETS_PER_S * (now_s - measured_s)
+                packets, measured_s = 0, now_s
+            if busy and self._restful:
                 time.sleep(REST_S)
 
     def _wait(self, fd: int, writing: bool) -> tuple[bool, bool]:
@@ -118,12 +124,11 @@ class NetworkLoop:
         seen = events.get(fd, 0)
         return bool(seen & ~select.POLLOUT), bool(seen & select.POLLOUT)
 
-    def _read(self, sock: object) -> int:
-        """Take in what is there; at the most one buffer full. Returns how many packets."""
-        client, packets = self._client, 1
-        failed = client.loop_read() != MQTT_ERR_SUCCESS
-        if isinstance(sock, BufferedSocket):
-            while not failed and sock.pending():
-                failed = client.loop_read() != MQTT_ERR_SUCCESS
-                packets += 1
+    def _read(self, sock: BufferedSocket) -> int:
+        """Take in what is there. Returns how many packets that were."""
+        packets = sock.fill()
+        while sock.pending():
+            packets += 1
+            if self._client.loop_read() != MQTT_ERR_SUCCESS:
+                break
         return packets

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 from uuid import uuid4
 
 from paho.mqtt.client import (
@@ -24,7 +24,6 @@ from paho.mqtt.client import (
     Client,
     ConnectFlags,
     DisconnectFlags,
-    MQTTMessage,
 )
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
@@ -49,6 +48,17 @@ REPEAT_LOG_S = 60.0
 
 class NotConnectedError(RuntimeError):
     """The broker is away (or its queue is full); nothing was sent, and nothing will be later."""
+
+
+class Message(Protocol):
+    """What a subscriber is told: of paho's MQTTMessage, or of a `Publish`."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def payload(self) -> bytes | bytearray: ...
+    @property
+    def retain(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +109,7 @@ class Session:
         protocol: Literal[4, 5],
         will: Will | None = None,
         subscriptions: Sequence[Subscription] = (),
-        on_message: Callable[[MQTTMessage], None] | None = None,
+        on_message: Callable[[Message], None] | None = None,
         on_up: Callable[[], None] | None = None,
         on_down: Callable[[str], None] | None = None,
         on_refused: Callable[[str, str], None] | None = None,
@@ -152,7 +162,10 @@ class Session:
             client.username_pw_set(
                 self._address.user, secret.get_secret_value() if secret is not None else None
             )
-        client.tls_set_context(BufferedContext(self._tls_context()))  # type: ignore[arg-type]
+        on_message = _guarded(self._on_message) if self._on_message is not None else None
+        # a PUBLISH of MQTT 5 has properties, which are paho's to read
+        cut = on_message if self._protocol == 4 else None
+        client.tls_set_context(BufferedContext(self._tls_context(), cut))  # type: ignore[arg-type]
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
         client.connect_timeout = CONNECT_TIMEOUT_S
@@ -161,8 +174,8 @@ class Session:
         client.on_disconnect = self._disconnect
         client.on_subscribe = self._suback
         client.on_publish = self._published
-        if self._on_message is not None:
-            client.on_message = _guarded(self._on_message)
+        if on_message is not None:
+            client.on_message = lambda _client, _userdata, message: on_message(message)
         loop = NetworkLoop(
             client,
             connect=self._try_to_connect,
@@ -399,10 +412,10 @@ class Session:
         return context
 
 
-def _guarded(callback: Callable[[MQTTMessage], None]) -> Callable[..., None]:
-    """`callback` as paho calls it; an exception is logged and goes no further."""
+def _guarded(callback: Callable[[Message], None]) -> Callable[[Message], None]:
+    """`callback`, whose exceptions are logged and go no further."""
 
-    def on_message(_client: Client, _userdata: object, message: MQTTMessage) -> None:
+    def on_message(message: Message) -> None:
         try:
             callback(message)
         except Exception:

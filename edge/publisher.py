@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from paho.mqtt.client import MQTTMessage
-
 from broker import __version__
 from broker.contract import (
     ContractError,
@@ -27,7 +25,7 @@ from broker.contract import (
     Topics,
     parse_payload,
 )
-from broker.session import NotConnectedError, Session, Subscription, Will, unique_client_id
+from broker.session import Message, NotConnectedError, Session, Subscription, Will, unique_client_id
 from edge.clock import Clock
 from edge.sampler import Sampler
 from edge.sensors.base import Sample
@@ -159,7 +157,7 @@ class Publisher:
                 self._say_health(name)
                 self._say_reading(name)
 
-    def _heard(self, message: MQTTMessage) -> None:
+    def _heard(self, message: Message) -> None:
         """Somebody else spoke of this node's status."""
         try:
             status = parse_payload(NodeStatus, message.payload)

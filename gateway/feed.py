@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from broker.contract import ContractError, Topic, Topics, shown
+from broker.session import Message
 from gateway.board import Board
 from gateway.rejections import Rejections
 
@@ -27,16 +28,6 @@ LONGEST_REST_S = 0.25
 STALLED_AFTER_S = 10.0
 # For each sensor its reading and health, for each node its status; twice, for what is foreign.
 PENDING_PER_SENSOR = 4
-
-
-class Message(Protocol):
-    """What is taken from paho's MQTTMessage."""
-
-    @property
-    def topic(self) -> str: ...
-
-    payload: bytes | bytearray
-    retain: bool
 
 
 class SessionLike(Protocol):

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paho.mqtt.client import MQTTMessage
 
-from broker.session import Session, Subscription, unique_client_id
+from broker.session import Message, Session, Subscription, unique_client_id
 from edge.encode import frame_bytes
 from edge.frame import Model
 from tests.support import PATIENCE_S, RunningBroker
@@ -214,7 +213,7 @@ def test_from_the_kernel_to_a_mosquitto_outside(
     virtual_pi: VirtualPi, mosquitto: RunningBroker
 ) -> None:
     """The whole edge in the guest, as its pod runs it: sysfs only, no group, no capabilities."""
-    heard: queue.Queue[MQTTMessage] = queue.Queue()
+    heard: queue.Queue[Message] = queue.Queue()
     viewer = Session(
         mosquitto.settings("viewer"),
         client_id=unique_client_id("test"),

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from paho.mqtt.client import MQTTMessage
 
-from broker.session import Session, Subscription
+from broker.session import Message, Session, Subscription
 from broker.settings import BrokerSettings
 from tests.conftest import NODES, need_mosquitto
 from tests.support import PATIENCE_S, RunningBroker, eventually, running_broker
@@ -28,7 +27,7 @@ class Client:
 
     def __init__(self, broker: RunningBroker, user: str, topic: str | None = None) -> None:
         self.refused: queue.Queue[str] = queue.Queue()
-        self.heard: queue.Queue[MQTTMessage] = queue.Queue()
+        self.heard: queue.Queue[Message] = queue.Queue()
         self.session = Session(
             broker.settings(user),
             client_id=f"test-{user}-{id(self)}",

@@ -11,10 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
-from paho.mqtt.client import MQTTMessage
 
 from broker.contract import MODELS, NodeState, NodeStatus, Topics, parse_payload
-from broker.session import Session, Subscription, unique_client_id
+from broker.session import Message, Session, Subscription, unique_client_id
 from tests.support import (
     PATIENCE_S,
     Process,
@@ -40,7 +39,7 @@ class Subscriber:
         self.session.start()
         assert self.session.wait_until_up(PATIENCE_S)
 
-    def _take(self, message: MQTTMessage) -> None:
+    def _take(self, message: Message) -> None:
         parse_payload(MODELS[Topics().parse(message.topic).kind], message.payload)
         self.heard.put((message.topic, message.retain, json.loads(message.payload)))
 

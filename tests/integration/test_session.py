@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from paho.mqtt.client import MQTTMessage
 
 from broker.buffered import BufferedSocket
 from broker.session import (
+    Message,
     NotConnectedError,
     Session,
     Subscription,
@@ -29,9 +29,9 @@ class Inbox:
     """What arrived, in order."""
 
     def __init__(self) -> None:
-        self.messages: queue.Queue[MQTTMessage] = queue.Queue()
+        self.messages: queue.Queue[Message] = queue.Queue()
 
-    def __call__(self, message: MQTTMessage) -> None:
+    def __call__(self, message: Message) -> None:
         self.messages.put(message)
 
     def next(self) -> tuple[str, bytes, bool]:
@@ -150,7 +150,7 @@ def test_it_comes_back_and_subscribes_again_after_the_broker_was_killed(
 def test_a_callback_that_fails_does_not_end_the_network_thread(connect: Connect) -> None:
     inbox = Inbox()
 
-    def fragile(message: MQTTMessage) -> None:
+    def fragile(message: Message) -> None:
         inbox(message)
         if message.payload == b"bad":
             raise ZeroDivisionError
