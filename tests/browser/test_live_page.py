@@ -14,6 +14,7 @@ from tests.browser.conftest import Watched
 from tests.support import PATIENCE_S, RunningBroker
 from tests.system import System, captures, running_system
 
+pytestmark = pytest.mark.xdist_group("browser")
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 

@@ -16,6 +16,9 @@ import pytest
 from tests.support import Process, eventually, free_port, python
 from tests.system import captures
 
+# One after the other: each looks for the first free port from 1883 on.
+pytestmark = pytest.mark.xdist_group("make_run")
+
 
 @contextmanager
 def running(state: Path, *arguments: str, port: int | None = None) -> Iterator[Process]:
