@@ -27,9 +27,11 @@ def running(state: Path, *arguments: str, port: int | None = None) -> Iterator[P
         "-m", "tools.run", "--port", str(port), "--state", str(state), *arguments
     ) as process:
         process.url = f"http://127.0.0.1:{port}"
-        yield process
-        if process.popen.poll() is None:
-            process.stop(signal.SIGINT)
+        try:
+            yield process
+        finally:
+            if process.popen.poll() is None:
+                process.stop(signal.SIGINT)
 
 
 def sensors(run: Process) -> dict[str, dict[str, Any]]:
