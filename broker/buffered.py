@@ -86,7 +86,11 @@ class BufferedSocket:
 
     def do_handshake(self) -> None:
         if isinstance(self._sock, ssl.SSLSocket):
-            self._sock.do_handshake()
+            try:
+                self._sock.do_handshake()
+            except OSError:
+                self.close()  # paho would leave it open
+                raise
 
     def fill(self) -> int:
         """Take in what has come, and hand over its messages. Returns how many these were."""

@@ -9,6 +9,7 @@ that delivers what is in flight.
 
 from __future__ import annotations
 
+import errno
 import logging
 import random
 import ssl
@@ -333,7 +334,10 @@ class Session:
             self._lock.notify_all()
         if not was_connected:
             if not self._refused:
-                self._failed(f"{self.where} hung up before it answered{self._advice('password')}")
+                advice = self._advice("password")
+                if self._address.tls and self._settings.broker_cert is None:
+                    advice = " (does it want a client certificate? BRISA_BROKER_CERT)"
+                self._failed(f"{self.where} hung up before it answered{advice}")
             return
         if self._monotonic() - self._connected_at_s >= STABLE_S:
             self._failures = self._lost_at_once = 0
@@ -403,12 +407,26 @@ class Session:
         return f" ({who}: check BRISA_BROKER_URL and BRISA_BROKER_PASSWORD_FILE)"
 
     def _tls_context(self) -> ssl.SSLContext | None:
+        """Raises OSError with the name of the file that cannot be used."""
         if not self._address.tls:
             return None
-        settings = self._settings
-        context = ssl.create_default_context(cafile=settings.broker_ca)
-        if settings.broker_cert is not None:
-            context.load_cert_chain(settings.broker_cert, settings.broker_key)
+        ca, cert, key = (
+            self._settings.broker_ca,
+            self._settings.broker_cert,
+            self._settings.broker_key,
+        )
+        for path in filter(None, (ca, cert, key)):
+            path.read_bytes()  # ssl would not say which file is missing
+        try:
+            context = ssl.create_default_context(cafile=ca)
+        except ssl.SSLError as error:
+            raise OSError(errno.EINVAL, f"no CA certificate: {error.reason}", str(ca)) from None
+        if cert is not None:
+            try:
+                context.load_cert_chain(cert, key)
+            except ssl.SSLError as error:
+                why = f"no certificate with its key: {error.reason}"
+                raise OSError(errno.EINVAL, why, str(cert)) from None
         return context
 
 
