@@ -130,7 +130,7 @@ def test_doctor_says_of_every_driver_what_to_do(tmp_path: Path, capsys: Capsys) 
     iio, gpio, adafruit, replay, simulated, *_ = capsys.readouterr().out.splitlines()
     assert "dtoverlay=dht11,gpiopin=3" in iio
     assert "--device /dev/gpiochip0" in gpio
-    assert "platform=pi" in adafruit
+    assert "platform=pi" in adafruit or "pip install" in adafruit
     assert replay.startswith("works  driver replay")
     assert simulated.startswith("works  driver simulated")
 
@@ -142,6 +142,7 @@ def test_doctor_for_machines(tmp_path: Path, capsys: Capsys) -> None:
 
 
 def test_doctor_gives_options_to_the_drivers_that_have_them(capsys: Capsys) -> None:
+    pytest.importorskip("Adafruit_DHT", reason="Adafruit_DHT is not installed")
     assert run("doctor", "--option", "platform=test") == 0
     assert "works  driver adafruit: 42.0 °C, 50.0 % (simulated)" in capsys.readouterr().out
     assert run("doctor", "--option", "colour=red") == 2
