@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from broker.contract import MODELS, NodeState, NodeStatus, Topics, parse_payload
+from broker.contract import MODELS, Kind, NodeState, NodeStatus, Topics, parse_payload
 from broker.session import Message, Session, Subscription, unique_client_id
 from tests.support import (
     PATIENCE_S,
@@ -103,6 +104,22 @@ def test_readings_health_and_status_are_published_and_retained(any_broker: Runni
         assert get(edge, "/healthz") == (200, "ok\n")
         assert edge.stop() == 0
         assert "Traceback" not in edge.output
+
+
+def test_mosquitto_sub_shows_what_the_contract_says(any_broker: RunningBroker) -> None:
+    program = shutil.which("mosquitto_sub")
+    if program is None:
+        pytest.skip("mosquitto_sub is not installed: apt-get install mosquitto-clients")
+    words = ("-h", "127.0.0.1", "-p", str(any_broker.port), "-t", "brisa/#", "-v")
+    user = ("-u", "viewer", "-P", any_broker.password("viewer"))
+    with start_edge(any_broker), Process(program, *words, *user) as shown:
+        kinds = set()
+        while len(kinds) < 3:
+            topic, _, payload = shown.wait_for("^brisa/").partition(" ")
+            kind = Topics().parse(topic).kind
+            parse_payload(MODELS[kind], payload.encode())
+            kinds.add(kind)
+        assert kinds == {Kind.STATUS, Kind.READING, Kind.HEALTH}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
