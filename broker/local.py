@@ -37,10 +37,11 @@ class Plan:
 
     def describe(self) -> str:
         if self.kind == "mosquitto":
-            return f"Mosquitto at {LOOPBACK}:{self.port} (MQTT 3.1.1 and 5)"
+            return f"Mosquitto, mqtt://USER@{LOOPBACK}:{self.port} (MQTT 3.1.1 and 5)"
         return (
-            f"embedded broker (iotcore) at {LOOPBACK}:{self.port} (MQTT 3.1.1)"
-            f" and {LOOPBACK}:{self.port_v5} (MQTT 5); no ACL, for trying out only"
+            f"embedded broker (iotcore), mqtt://USER@{LOOPBACK}:{self.port} (MQTT 3.1.1: gateway,"
+            f" subscribers), mqtt://USER@{LOOPBACK}:{self.port_v5} (MQTT 5: edge); no ACL, for"
+            " trying out only"
         )
 
 
@@ -57,6 +58,8 @@ def prepare(kind: str, state: Path, port: int, port_v5: int | None, users: Itera
         raise BrokerError("mosquitto is not on PATH: apt-get install mosquitto, or --kind embedded")
     second = port if kind == "mosquitto" else port_v5 or port + 1
     plan = Plan(kind, state, port, second)
+    if kind == "embedded" and port == second:
+        raise BrokerError(f"port {port}: the embedded broker needs two, for MQTT 3.1.1 and for 5")
     for taken in sorted({plan.port, plan.port_v5}):
         _check_free(taken)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -334,30 +334,40 @@ class Session:
             self._lock.notify_all()
         if not was_connected:
             if not self._refused:
-                advice = self._advice("password")
-                if self._address.tls and self._settings.broker_cert is None:
-                    advice = " (does it want a client certificate? BRISA_BROKER_CERT)"
-                self._failed(f"{self.where} hung up before it answered{advice}")
+                self._failed(f"{self.where} hung up before it answered{self._why_hung_up()}")
             return
         if self._monotonic() - self._connected_at_s >= STABLE_S:
             self._failures = self._lost_at_once = 0
         else:
             self._lost_at_once += 1
-        if flags.is_disconnect_packet_from_server and reason.value == SESSION_TAKEN_OVER:
-            text = f"another client took the id {self.client_id}: two must not share one"
-        elif reason.is_failure and self._lost_at_once >= 3:
-            # Mosquitto before 2.0.15 does not say why it hangs up on the first of two
-            text = (
-                f"lost the broker again at once: does another client use the id {self.client_id}?"
-            )
-        elif reason.is_failure:
-            text = f"lost the broker at {self.where}: {reason}"
-        else:
-            text = ""
+        text = self._why_lost(reason, said=flags.is_disconnect_packet_from_server)
         if text:
             self._failed(text)
         if self._on_down is not None:
             _guarded_call(self._on_down, text)
+
+    def _why_hung_up(self) -> str:
+        if self.connects_total:
+            return ""
+        if self._address.tls and self._settings.broker_cert is None:
+            return " (does it want a client certificate? BRISA_BROKER_CERT)"
+        other = "; or is MQTT 5 not spoken on this port?" if self._protocol == 5 else ""
+        return self._advice("password") + other
+
+    def _why_lost(self, reason: ReasonCode, *, said: bool) -> str:
+        """In words; empty if it was we who left. said: it is the broker's own reason."""
+        if said and reason.value == SESSION_TAKEN_OVER:
+            return f"another client took the id {self.client_id}: two must not share one"
+        if not reason.is_failure:
+            return ""
+        if self._lost_at_once >= 3:
+            # Mosquitto before 2.0.15 does not say why it hangs up on the first of two
+            return (
+                f"lost the broker again at once: does another client use the id {self.client_id}?"
+            )
+        # what paho says where nobody gave a reason tells nobody anything
+        why = reason if said else "the connection was closed"
+        return f"lost the broker at {self.where}: {why}"
 
     def _published(
         self,

@@ -6,11 +6,10 @@ same for 4 MB more on every node, which is a tenth of what the edge may take (do
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar, get_args, get_origin
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -20,6 +19,7 @@ from broker.contract import DEFAULT_ROOT, Topics
 
 PREFIX = "BRISA_"
 FILE_SUFFIX = "_FILE"
+_BOUNDS = ("ge", "gt", "le")
 _PASSWORD_IN_URL = re.compile(r"(://[^:/@]*):[^@]*@")
 
 
@@ -131,7 +131,7 @@ def load(cls: type[S], environ: Mapping[str, str], **overrides: object) -> S:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(_refusal(error, values)) from None
+        raise SettingsError(_refusal(cls, error, values)) from None
 
 
 def _from_file(variable: str, environ: Mapping[str, str]) -> str | None:
@@ -147,7 +147,7 @@ def _from_file(variable: str, environ: Mapping[str, str]) -> str | None:
         raise SettingsError(f"{variable}{FILE_SUFFIX}={path}: {reason}") from None
 
 
-def _refusal(error: ValidationError, values: Mapping[str, object]) -> str:
+def _refusal(cls: type[Settings], error: ValidationError, values: Mapping[str, object]) -> str:
     details = error.errors(include_url=False)[0]
     if not details["loc"]:
         return details["msg"].removeprefix("Value error, ")
@@ -155,6 +155,8 @@ def _refusal(error: ValidationError, values: Mapping[str, object]) -> str:
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "missing":
         return f"{PREFIX}{name.upper()} is not set"
+    if details["type"] != "value_error" and (allowed := _allowed(cls.model_fields[name])):
+        message = f"allowed are {allowed}"
     secret = "password" in name
     value = (
         "…" if secret else _PASSWORD_IN_URL.sub(r"\1:…@", str(values.get(name, details["input"])))
@@ -187,21 +189,25 @@ def describe(*classes: type[Settings]) -> str:
                 continue
             seen.add(name)
             twin = f" (or {FILE_SUFFIX}: a file that holds it)" if _is_secret(field) else ""
-            default = "" if field.default is None else f" [{_shown_default(field.default)}]"
-            choices = get_args(field.annotation) if _is_choice(field) else ()
-            allowed = f" ({', '.join(map(str, choices))})" if choices else ""
+            fixed = field.default is not None and field.default_factory is None
+            default = f" [{field.default}]" if fixed else ""
+            allowed = f" ({_allowed(field)})" if _allowed(field) else ""
             lines.append(f"  {PREFIX}{name.upper()}{twin}")
             lines.append(f"      {field.description}{allowed}{default}")
     return "\n".join(lines)
-
-
-def _shown_default(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _is_secret(field: FieldInfo) -> bool:
     return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
-def _is_choice(field: FieldInfo) -> bool:
-    return getattr(field.annotation, "__origin__", None) is Literal
+def _allowed(field: FieldInfo) -> str:
+    """`5 to 3600`, or `dht11, dht22`; empty where it is neither a range nor a choice."""
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(map(str, get_args(field.annotation)))
+    bounds = {
+        name: getattr(one, name) for one in field.metadata for name in _BOUNDS if hasattr(one, name)
+    }
+    if "gt" in bounds and "le" in bounds:
+        return f"more than {bounds['gt']}, up to {bounds['le']}"
+    return f"{bounds['ge']} to {bounds['le']}" if len(bounds) == 2 else ""

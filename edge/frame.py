@@ -127,11 +127,14 @@ def measurement(data: bytes, model: Model) -> Measurement:
         raise NoReading(Cause.RANGE, "five zero bytes: the line or the sensor is broken")
     tenths = _dht11_tenths(data) if model is Model.DHT11 else _dht22_tenths(data)
     if tenths is None:
-        raise NoReading(Cause.RANGE, f"{data.hex(' ')} is no {model} reading")
+        raise NoReading(Cause.RANGE, f"{data.hex(' ')} is no {model} reading: is it another model?")
     temperature_c, humidity_pct = tenths[0] / 10, tenths[1] / 10
     coldest, hottest, driest, wettest = LIMITS[model]
     if not (coldest <= temperature_c <= hottest and driest <= humidity_pct <= wettest):
-        raise NoReading(Cause.RANGE, f"{temperature_c} °C, {humidity_pct} % is no {model} reading")
+        raise NoReading(
+            Cause.RANGE,
+            f"{temperature_c} °C, {humidity_pct} % is no {model} reading: is it another model?",
+        )
     return Measurement(temperature_c, humidity_pct, data)
 
 

@@ -53,6 +53,7 @@ class Sampler:
         self._on_sample = on_sample
         self._on_change = on_change
         self._plausibility = Plausibility(Model(sensor.model))
+        self._said: SensorState | None = None
         self._missed = 0
         self._open = False
         self._stop = threading.Event()
@@ -166,7 +167,8 @@ class Sampler:
             )
 
     def _enter(self, state: SensorState, reason: str) -> None:
-        if state is not self.state:
+        if state is not self._said:
+            self._said = state
             self.since = self._clock.utc_now()
             level = logging.INFO if state is SensorState.OK else logging.WARNING
             log.log(level, "sensor %s is %s%s", self.name, state, f": {reason}" if reason else "")

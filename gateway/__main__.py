@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(GatewaySettings, os.environ)
     except SettingsError as error:
         print(f"gateway: {error}", file=sys.stderr)
-        return 1
+        return 2
     logs.configure(settings.log_level, settings.log_format, "gateway")
     for line in unknown_variables(os.environ, GatewaySettings):
         logging.getLogger(__name__).warning("%s", line)

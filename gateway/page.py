@@ -37,7 +37,7 @@ def blueprint(board: Board, utcnow: Callable[[], datetime]) -> Blueprint:
             feed=board.feed,
             feed_ever_up=board.feed_version > 0,
             states=list(ViewState),
-            summary=count(len(views), troubled, language),
+            summary=count(len(views), troubled, language, believed=board.feed.connected),
             number=lambda value: number(value, language),
             age=lambda since: age(since, now, language),
             moment=moment,

@@ -20,8 +20,9 @@ def blueprint(board: Board) -> Blueprint:
     def lines() -> Response:
         language = checked_language(checked_query(("lang",)).get("lang", DEFAULT_LANGUAGE))
         views = board.views()
+        remark = "" if board.feed.connected else f" ({TEXTS[language]['text_no_broker']})"
         body = "".join(
-            f"{f'{view.node}/{view.sensor}: ' if len(views) > 1 else ''}{line(view, language)}\n"
+            f"{f'{view.node}/{view.sensor}: ' if len(views) > 1 else ''}{line(view, language)}{remark}\n"
             for view in views
         )
         response = Response(body or TEXTS[language]["text_empty"] + "\n", mimetype="text/plain")

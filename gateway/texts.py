@@ -51,6 +51,7 @@ _SPANISH = {
     "text_late": "sin datos nuevos",
     "text_none": "Aún sin lecturas",
     "text_age_unknown": "antigüedad desconocida",
+    "text_no_broker": "la pasarela no tiene conexión con el broker",
     "text_empty": "Todavía no hay sensores.",
 }
 _ENGLISH = {
@@ -96,6 +97,7 @@ _ENGLISH = {
     "text_late": "no new data",
     "text_none": "No reading yet",
     "text_age_unknown": "of unknown age",
+    "text_no_broker": "the gateway has no connection to the broker",
     "text_empty": "No sensors yet.",
 }
 TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType({"es": _SPANISH, "en": _ENGLISH})
@@ -121,11 +123,11 @@ def age(since: datetime | None, now: datetime, language: str) -> str:
     return texts["age_s"].format(n=seconds)
 
 
-def count(sensors: int, troubled: int, language: str) -> str:
-    """The page's one-line summary."""
+def count(sensors: int, troubled: int, language: str, *, believed: bool) -> str:
+    """The page's one-line summary; all is well only where the broker can be `believed`."""
     texts = TEXTS[language]
     text = texts.get(f"sensors_{sensors}", texts["sensors_n"]).format(n=sensors)
-    if sensors == 0:
+    if sensors == 0 or not (troubled or believed):
         return text
     state = texts["troubled"].format(n=troubled) if troubled else texts["all_well"]
     return f"{text} · {state}"

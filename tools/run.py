@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,35 +21,46 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TextIO
 
 from broker import credentials
 from broker.local import LOOPBACK, mosquitto_path
+from broker.settings import SettingsError
 from edge.capture import CaptureError, load
 from edge.sensors.registry import DRIVERS
+from edge.settings import EdgeSettings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-NODE = "demo"
+DEMO_NODE = "demo"
 PATIENCE_S = 60.0
 
 
 def main() -> int:
     options = _arguments()
+    state = options.state.resolve()
     try:
         sensors = _sensors(options.driver, options.capture, options.model)
         ports = _ports(options.port)
-    except ValueError as error:
+        node = DEMO_NODE if options.driver is None else EdgeSettings().node
+        lock = _locked(state)
+    except (SettingsError, ValueError) as error:
         print(f"run: {error}", file=sys.stderr)
         return 1
-    state = options.state.resolve()
     _forget(state / "broker")
     # before edge and gateway start, which read theirs at once
-    credentials.make(state / "broker" / "credentials", [*credentials.SERVICES, NODE])
+    credentials.make(state / "broker" / "credentials", [*credentials.SERVICES, node])
     configuration = state / "supervisord.conf"
-    configuration.write_text(_supervisord(state, ports, sensors), encoding="utf-8")
+    configuration.write_text(_supervisord(state, ports, node, sensors), encoding="utf-8")
+    lock.write(f"http://localhost:{ports['page']}")
+    lock.flush()
     # A group of its own: Ctrl-C reaches us, and we end it in order.
     supervisor = subprocess.Popen(
-        [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(configuration)],
+        [
+            *_dies_with_us(),
+            sys.executable,
+            *("-m", "supervisor.supervisord", "-n", "-c", str(configuration)),
+        ],
         cwd=REPOSITORY,
         start_new_session=True,
         env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"},
@@ -78,6 +91,8 @@ def _sensors(driver: str | None, capture: Path | None, model: str) -> str:
     """BRISA_SENSORS. Raises ValueError for a driver or a recording that is none."""
     if model not in {"dht11", "dht22"}:
         raise ValueError(f"MODEL={model}: allowed are dht11, dht22")
+    if driver is not None and capture is not None:
+        raise ValueError(f"DRIVER={driver} with CAPTURE={capture}: a recording needs no driver")
     if driver is not None:
         if driver not in DRIVERS:
             raise ValueError(f"DRIVER={driver}: allowed are {', '.join(DRIVERS)}")
@@ -104,6 +119,26 @@ def _ports(page: str) -> Mapping[str, int]:
     return {"page": int(page), "broker": broker, "health": _first_free(9101)}
 
 
+def _locked(state: Path) -> TextIO:
+    """Keep others out of the folder for as long as we live. Raises ValueError."""
+    state.mkdir(parents=True, exist_ok=True)
+    lock = (state / "lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise ValueError(
+            f"another `make run` of this folder shows its page at {lock.read()}: end that first"
+        ) from None
+    lock.truncate(0)
+    return lock
+
+
+def _dies_with_us() -> list[str]:
+    """A prefix for commands that are to end when whoever started them was killed."""
+    return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+
+
 def _first_free(port: int, *, pair: bool = False) -> int:
     """`port` or the next that is free; `pair`: so is the one after it."""
     while not (_free(LOOPBACK, port) and (not pair or _free(LOOPBACK, port + 1))):
@@ -127,15 +162,15 @@ def _forget(broker: Path) -> None:
         path.unlink()
 
 
-def _supervisord(state: Path, ports: Mapping[str, int], sensors: str) -> str:
+def _supervisord(state: Path, ports: Mapping[str, int], node: str, sensors: str) -> str:
     passwords = state / "broker" / "credentials"
     v5 = ports["broker"] + (0 if mosquitto_path() else 1)
     edge = {
-        "NODE": NODE,
+        "NODE": node,
         "SENSORS": sensors,
         "INTERVAL_S": "5",
-        "BROKER_URL": f"mqtt://{NODE}@{LOOPBACK}:{v5}",
-        "BROKER_PASSWORD_FILE": str(passwords / NODE),
+        "BROKER_URL": f"mqtt://{node}@{LOOPBACK}:{v5}",
+        "BROKER_PASSWORD_FILE": str(passwords / node),
         "HEALTH_HOST": LOOPBACK,
         "HEALTH_PORT": str(ports["health"]),
     }
@@ -155,7 +190,7 @@ def _supervisord(state: Path, ports: Mapping[str, int], sensors: str) -> str:
             _program(
                 1,
                 "broker",
-                f"broker --port {ports['broker']} --node {NODE} --state '{_escaped(state / 'broker')}'",
+                f"broker --port {ports['broker']} --node {node} --state '{_escaped(state / 'broker')}'",
             ),
             _program(2, "edge", "edge", edge),
             _program(3, "gateway", "gateway", gateway),
@@ -167,10 +202,11 @@ def _program(
     priority: int, name: str, module: str, settings: Mapping[str, str] | None = None
 ) -> str:
     variables = {"LOG_FORMAT": "text", **(settings or {})}
+    prefix = " ".join(_dies_with_us())
     environment = ",".join(f'BRISA_{k}="{_escaped(v)}"' for k, v in variables.items())
     return f"""
 [program:{name}]
-command="{_escaped(sys.executable)}" -m {module}
+command={prefix} "{_escaped(sys.executable)}" -m {module}
 environment={environment}
 priority={priority}
 autorestart=true
@@ -198,11 +234,11 @@ def _welcome(ports: Mapping[str, int], state: Path) -> None:
             urllib.request.urlopen(f"{address}/readyz", timeout=2).close()  # noqa: S310 - ours
             break
         time.sleep(0.2)
-    viewer = (state / "broker" / "credentials" / "viewer").read_text(encoding="utf-8").strip()
+    password = state / "broker" / "credentials" / "viewer"
     print(
         f"\n  brisa is at {address}   (Ctrl-C ends it)\n"
-        f"  subscribers: mosquitto_sub -h {LOOPBACK} -p {ports['broker']} -u viewer -P {viewer}"
-        " -t 'brisa/#' -v\n",
+        f"  subscribers: mosquitto_sub -h {LOOPBACK} -p {ports['broker']} -u viewer"
+        f" -P \"$(cat '{password}')\" -t 'brisa/#' -v\n",
         flush=True,
     )
 

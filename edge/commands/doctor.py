@@ -66,7 +66,8 @@ def run(args: argparse.Namespace, checks: Sequence[Check] = ()) -> int:
 
 
 def _line(finding: Finding) -> str:
-    return f"{'works' if finding.works else 'no   '}  {finding.what}: {finding.says}"
+    word = "works" if finding.works else "no" if finding.counts else "-"
+    return f"{word:<5}  {finding.what}: {finding.says}"
 
 
 def _json_line(finding: Finding) -> str:

@@ -85,6 +85,7 @@ def _print_reads(
             good += 1
         except NoReading as error:
             outcome = error
+            print(f"edge read: {error}", file=sys.stderr)
         print(line(outcome), flush=True)
         done += 1
         if done == count:

@@ -62,7 +62,7 @@ def run(_options: argparse.Namespace | None = None) -> int:
         publisher.start()
     except OSError as error:
         where = f"{settings.health_host}:{settings.health_port}"
-        what = error.filename or f"BRISA_HEALTH_PORT: {where}"
+        what = error.filename or f"BRISA_HEALTH_PORT: {where} (0: none)"
         print(f"edge: {what}: {error.strerror}", file=sys.stderr)
         return 1
     log.info(

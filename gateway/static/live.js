@@ -16,6 +16,7 @@
   let retryTimer = 0;
   let tries = 0;
   let connected = true;
+  let feedUp = document.getElementById("feed-lost").hidden;
 
   const number = (value) => {
     if (value === null) return "–";
@@ -38,12 +39,12 @@
     const style = sameDay ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
     return date.toLocaleString(settings.language, style);
   };
-  // A node that nobody hears from any more cannot say that it is late: then we do.
+  // A gateway that has hung or is out of reach cannot say that a value is late: then we do.
   const lateAtMs = (view) =>
     Date.parse(view.age_from) +
     settings.lateAfter * 1000 * (view.interval_s ?? settings.defaultInterval);
   const stateOf = (view) => {
-    const overdue = !connected && Date.now() + offsetMs > lateAtMs(view);
+    const overdue = Date.now() + offsetMs > lateAtMs(view);
     return view.state === "live" && overdue ? "late" : view.state;
   };
   const setText = (element, text) => {
@@ -119,7 +120,8 @@
     const all = [...cards.values()];
     const troubled = all.filter((card) => card.shown !== "live").length;
     let text = fill(texts[`sensors_${all.length}`] ?? texts.sensors_n, all.length);
-    if (all.length) text += ` · ${troubled ? fill(texts.troubled, troubled) : texts.all_well}`;
+    if (troubled) text += ` · ${fill(texts.troubled, troubled)}`;
+    else if (all.length && connected && feedUp) text += ` · ${texts.all_well}`;
     setText(document.querySelector(".summary"), text);
     document.getElementById("empty").hidden = all.length > 0;
   }
@@ -127,7 +129,7 @@
   function showFeed(feed) {
     const banner = document.getElementById("feed-lost");
     if (feed.connected) setText(banner.querySelector("span"), texts.feed_lost);
-    banner.hidden = feed.connected;
+    banner.hidden = feedUp = feed.connected;
   }
 
   function remove(key) {

@@ -85,11 +85,23 @@ def test_it_shows_two_sensors_and_starts_again_whatever_is_killed(tmp_path: Path
                 lambda stamp=stamp: live(run, "aula", "patio") and fresh(run, stamp),  # type: ignore[misc]
             )
         assert set(programs(run).values()).isdisjoint(first.values())
+        with python("-m", "tools.run", "--state", str(tmp_path / "state")) as second:
+            assert second.wait() == 1
+            assert run.url.rpartition(":")[2] in second.output  # says where the first is
+            assert len(second.lines) == 1
         group = list(programs(run).values())
         assert run.stop(signal.SIGINT) == 0
         assert run.lines[-1] == "run: stopped"
         assert "Traceback" not in run.output
         assert not [pid for pid in group if Path(f"/proc/{pid}").exists()]
+
+
+def test_nothing_is_left_when_it_is_killed_itself(tmp_path: Path) -> None:
+    with running(tmp_path / "state") as run:
+        run.wait_for("brisa is at")
+        group = [*programs(run).values(), *children(run.popen.pid).values()]
+        run.stop(signal.SIGKILL)
+        eventually("all ended", lambda: not [pid for pid in group if Path(f"/proc/{pid}").exists()])
 
 
 def fresh(run: Process, stamp: float) -> bool:
@@ -120,6 +132,7 @@ def test_it_replays_the_recording_that_is_named(tmp_path: Path) -> None:
     [
         (["--capture", "/nowhere.csv"], "run: .*/nowhere.csv.*No such file"),
         (["--capture", __file__], "run: CAPTURE: .*test_make_run.py.*time_us"),
+        (["--driver", "iio", "--capture", "x.csv"], "run: DRIVER=iio with CAPTURE=x.csv"),
         (["--driver", "magic"], "run: DRIVER=magic: allowed are iio, gpio, adafruit"),
         (["--model", "bme280"], "run: MODEL=bme280: allowed are dht11, dht22"),
         (["--port", "http"], "run: PORT=http: allowed are 1 to 65535"),

@@ -42,7 +42,7 @@ def test_a_bad_value_ends_the_command_with_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("BRISA_PORT", "70000")
-    assert main([]) == 1
+    assert main([]) == 2
     error = capsys.readouterr().err
     assert error.startswith("gateway: BRISA_PORT=70000: ")
     assert error.count("\n") == 1

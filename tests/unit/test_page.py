@@ -198,5 +198,6 @@ def test_numbers_ages_and_counts_are_written_as_each_language_does() -> None:
     for past, text in seconds.items():
         assert age(now - timedelta(seconds=past), now, "en") == text
     assert age(now + timedelta(seconds=9), now, "es") == "hace 0 s"
-    assert count(1, 0, "es") == "1 sensor · todo en vivo"
-    assert count(3, 2, "en") == "3 sensors · 2 in trouble"
+    assert count(1, 0, "es", believed=True) == "1 sensor · todo en vivo"
+    assert count(1, 0, "es", believed=False) == "1 sensor"
+    assert count(3, 2, "en", believed=False) == "3 sensors · 2 in trouble"

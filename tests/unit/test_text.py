@@ -10,6 +10,7 @@ from tests.unit.told import Told, make_client
 
 
 def text(told: Told, path: str = "/text") -> str:
+    told.board.feed_up()
     response = make_client(told).get(path)
     assert (response.status_code, response.mimetype) == (200, "text/plain")
     assert response.content_type == "text/plain; charset=utf-8"
@@ -22,6 +23,13 @@ def test_a_single_live_sensor_is_exactly_the_reports_line() -> None:
     assert text(told) == "Temperatura=24.0°C | Humedad=41.0%HR\n"
     assert text(told, "/text?lang=es") == "Temperatura=24.0°C | Humedad=41.0%HR\n"
     assert text(told, "/text?lang=en") == "Temperature=24.0°C | Humidity=41.0%RH\n"
+
+
+def test_a_lost_broker_is_remarked_on_each_line() -> None:
+    told = Told()
+    told.reading()
+    line = make_client(told).get("/text?lang=en").get_data(as_text=True)
+    assert line.endswith("41.0%RH (the gateway has no connection to the broker)\n")
 
 
 def test_several_sensors_are_named() -> None:
