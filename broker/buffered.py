@@ -12,11 +12,14 @@ it encrypts nothing; over TLS it wraps the real context.
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from collections.abc import Callable
 
 BUFFER_BYTES = 64 * 1024
+# Four times what the contract allows: a broker that sends more is not ours, and gets no memory.
+LARGEST_PACKET_BYTES = 1024 * 1024
 # MQTT 3.1.1, 3.3.1: the first byte of a PUBLISH of QoS 0, but for DUP (8) and RETAIN (1).
 PUBLISH_QOS_0, KIND_AND_QOS, RETAIN = 0x30, 0xF6, 0x01
 
@@ -73,7 +76,9 @@ class BufferedSocket:
     ) -> None:
         self._sock = sock
         self._on_publish = on_publish
-        self._part = b""  # the beginning of a packet, to be cut when the rest is there
+        self.more = False  # did `fill` leave something behind?
+        self._part = bytearray()  # the beginning of a packet, to be cut when ...
+        self._needed = 0  # ... so many bytes of it are there
         self._held = b""  # for paho
         self._at = 0
         self._end: OSError | None = None
@@ -94,26 +99,27 @@ class BufferedSocket:
 
     def fill(self) -> int:
         """Take in what has come, and hand over its messages. Returns how many these were."""
-        data = b""
+        data = bytearray()
         try:
-            data = self._sock.recv(BUFFER_BYTES)
-            # what the TLS layer has decrypted, no poll() would tell of
-            while isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
-                data += self._sock.recv(BUFFER_BYTES)
+            # Over TLS a call gives one record, and of what is decrypted no poll() would tell.
+            while len(data) < BUFFER_BYTES:
+                piece = self._sock.recv(BUFFER_BYTES)
+                self._ended = not piece
+                data += piece
+                if not isinstance(self._sock, ssl.SSLSocket) or not piece:
+                    break
         except (BlockingIOError, ssl.SSLWantReadError):
-            if not data:
-                return 0
+            pass
         except OSError as error:  # paho hears of it when it has read what came before
             self._end = error
-        self._ended = not data
-        left = self._held[self._at :]
+        self.more = len(data) >= BUFFER_BYTES
         if self._on_publish is None:
-            self._held, messages = left + data, 0
-        else:
-            others, messages = self._cut(self._part + data, self._on_publish)
-            self._held = left + others
-        self._at = 0
-        return messages
+            self._keep(bytes(data))
+            return 0
+        self._part += data
+        if len(self._part) < self._needed:
+            return 0
+        return self._cut(self._on_publish)
 
     def pending(self) -> bool:
         """Is there something that `recv` would give, be it the end?"""
@@ -131,9 +137,16 @@ class BufferedSocket:
             return b""
         raise BlockingIOError
 
-    def _cut(self, data: bytes, on_publish: Callable[[Publish], None]) -> tuple[bytes, int]:
-        """Hand over each message of QoS 0; return the other packets, and how many were handed."""
-        others, messages, at, end = b"", 0, 0, len(data)
+    def _keep(self, data: bytes) -> None:
+        """For paho."""
+        if data:
+            self._held, self._at = self._held[self._at :] + data, 0
+
+    def _cut(self, on_publish: Callable[[Publish], None]) -> int:
+        """Hand over each message of QoS 0, keep the other packets. Returns how many were handed."""
+        data, self._part, self._needed = bytes(self._part), bytearray(), 0
+        messages, at, end = 0, 0, len(data)
+        others = bytearray()
         while at < end:
             body, length, shift = at + 1, 0, 0
             while body < end:  # MQTT 3.1.1, 2.2.3: seven bits a byte, the lowest first, 4 at most
@@ -145,7 +158,11 @@ class BufferedSocket:
             else:
                 break
             after = body + length
+            if length > LARGEST_PACKET_BYTES:
+                self._end = OSError(errno.EMSGSIZE, f"a packet of {length} bytes came")
+                break
             if after > end:
+                self._needed = after - at
                 break
             first, topic = data[at], body + 2
             if first & KIND_AND_QOS == PUBLISH_QOS_0 and length >= 2:
@@ -155,5 +172,6 @@ class BufferedSocket:
             else:
                 others += data[at:after]
             at = after
-        self._part = data[at:]
-        return others, messages
+        self._part = bytearray(data[at:])
+        self._keep(bytes(others))
+        return messages

@@ -31,7 +31,8 @@ class NetworkLoop:
     """Connects, serves, and connects again, until it is stopped.
 
     connect: makes one attempt; raises OSError. on_failure: hears of it. delay_s: how long to wait
-    before the next. All three are called in the loop's thread. restful: rest under load, for those
+    before the next. on_look: about once a second, while connected. All are called in the loop's
+    thread. restful: rest under load, for those
     who take in many messages and for whom a few milliseconds do not matter.
     """
 
@@ -42,12 +43,14 @@ class NetworkLoop:
         connect: Callable[[], None],
         on_failure: Callable[[Exception], None],
         delay_s: Callable[[], float],
+        on_look: Callable[[], None],
         restful: bool = False,
     ) -> None:
         self._client = client
         self._connect = connect
         self._on_failure = on_failure
         self._delay_s = delay_s
+        self._on_look = on_look
         self._restful = restful
         self._stopping = threading.Event()
         self._woken, self._waker = socket.socketpair()
@@ -108,10 +111,11 @@ class NetworkLoop:
             if now_s - looked_s >= LOOK_EVERY_S:
                 looked_s = now_s
                 client.loop_misc()
+                self._on_look()
             if now_s - measured_s >= MEASURED_OVER_S:
                 busy = packets >= BUSY_PACKETS_PER_S * (now_s - measured_s)
                 packets, measured_s = 0, now_s
-            if busy and self._restful:
+            if busy and self._restful and not sock.more:
                 time.sleep(REST_S)
 
     def _wait(self, fd: int, writing: bool) -> tuple[bool, bool]:

@@ -140,6 +140,7 @@ class Session:
         self._up = threading.Event()
         self._failures = 0
         self._refused = False
+        self._over = False
         self._connected_at_s = 0.0
         self._lost_at_once = 0
         self._subscribe_mid: int | None = None
@@ -182,6 +183,7 @@ class Session:
             connect=self._try_to_connect,
             on_failure=self._connect_failed,
             delay_s=lambda: backoff_s(max(self._failures, 1)),
+            on_look=self._look,
             restful=self._restful,
         )
         # that it is set tells paho to leave all writing to our loop
@@ -208,25 +210,23 @@ class Session:
         self._client = None
         return delivered
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
-        """Hand a message to the network thread. Raises NotConnectedError."""
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Hand a message to the network thread, QoS 1. Raises NotConnectedError."""
         client, loop = self._client, self._loop
         if client is None or loop is None or not self.connected:
             raise NotConnectedError(self.last_error or "not connected to the broker")
-        info = client.publish(topic, payload, qos=qos, retain=retain)
+        info = client.publish(topic, payload, qos=1, retain=retain)
         loop.wake()
-        if info.rc != MQTT_ERR_SUCCESS:
-            # paho keeps a QoS 1 message even now; the connection is gone, and what is in its queue
-            # is at most MAX_QUEUED messages, sent in order before anything newer
-            raise NotConnectedError(f"not sent: error {int(info.rc)}")
-        if qos == 0:
-            return
         with self._lock:
             answer = self._answered.pop(info.mid, None)
             if answer is None:
                 self._in_flight[info.mid] = topic
         if answer is not None:
             self._settle(topic, answer)
+        if info.rc != MQTT_ERR_SUCCESS:
+            # paho keeps a QoS 1 message even now; the connection is gone, and what is in its queue
+            # is at most MAX_QUEUED messages, sent in order before anything newer
+            raise NotConnectedError(f"not sent: error {int(info.rc)}")
 
     def wait_until_up(self, timeout_s: float) -> bool:
         """Wait for a connection with all subscriptions granted."""
@@ -249,7 +249,7 @@ class Session:
         client = self._client
         if client is None:
             return
-        self._refused = False
+        self._refused = self._over = False
         host, port, keepalive_s = self._address.host, self._address.port, self._settings.keepalive_s
         if self._protocol == 5:
             # by default only the first connect would begin with a clean session
@@ -287,6 +287,14 @@ class Session:
                 [(s.topic, s.qos) for s in self._subscriptions]
             )
 
+    def _look(self) -> None:
+        """Once a second: a broker that never answers a SUBSCRIBE is left, and tried again."""
+        silent_s = self._monotonic() - self._connected_at_s
+        waiting = self.connected and self._subscriptions and not self.subscribed
+        if waiting and silent_s > 2 * self._settings.keepalive_s and self._client is not None:
+            self._failed(f"{self.where} does not answer a subscription")
+            self._client.disconnect()
+
     def _suback(
         self,
         client: Client,
@@ -303,6 +311,7 @@ class Session:
         for subscription, reason in zip(self._subscriptions, reasons, strict=False):
             if reason.is_failure:
                 self._failed(f"may not subscribe to {subscription.topic}: {reason}")
+                client.disconnect()  # the back-off decides when to ask again
                 return
         self.subscribed = True
         # A broker answers in order: when it has granted a filter that nothing matches, all that it
@@ -327,6 +336,9 @@ class Session:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
+        if self._over:  # paho tells twice of a keep-alive that ran out
+            return
+        self._over = True
         was_connected, self.connected = self.connected, False
         self.subscribed = self.synchronised = False
         self._up.clear()
@@ -334,7 +346,13 @@ class Session:
             self._lock.notify_all()
         if not was_connected:
             if not self._refused:
-                self._failed(f"{self.where} hung up before it answered{self._why_hung_up()}")
+                silent = "eep alive" in str(reason)
+                how = (
+                    "does not answer"
+                    if silent
+                    else f"hung up before it answered{self._why_hung_up()}"
+                )
+                self._failed(f"{self.where} {how}")
             return
         if self._monotonic() - self._connected_at_s >= STABLE_S:
             self._failures = self._lost_at_once = 0
@@ -360,14 +378,14 @@ class Session:
             return f"another client took the id {self.client_id}: two must not share one"
         if not reason.is_failure:
             return ""
-        if self._lost_at_once >= 3:
-            # Mosquitto before 2.0.15 does not say why it hangs up on the first of two
-            return (
-                f"lost the broker again at once: does another client use the id {self.client_id}?"
-            )
         # what paho says where nobody gave a reason tells nobody anything
-        why = reason if said else "the connection was closed"
-        return f"lost the broker at {self.where}: {why}"
+        unsaid = str(reason) == "Unspecified error"
+        why = "the connection was closed" if unsaid else reason
+        text = f"lost the broker at {self.where}: {why}"
+        if self._lost_at_once >= 3 and unsaid:
+            # Mosquitto before 2.0.15 does not say why it hangs up on the first of two
+            text += f", again at once; does another client use the id {self.client_id}?"
+        return text
 
     def _published(
         self,

@@ -57,7 +57,7 @@ class BrokerSettings(Settings):
     broker_key: Annotated[Path | None, Field(description="the certificate's key (PEM)")] = None
     keepalive_s: Annotated[
         int,
-        Field(ge=5, le=3600, description="a silent connection is given up after 1.5 times this"),
+        Field(ge=5, le=3600, description="a silent connection is given up after twice this"),
     ] = 15
     root: Annotated[str, Field(description="the first level of every topic")] = DEFAULT_ROOT
 

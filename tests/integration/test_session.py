@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import resource
 import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +22,10 @@ from broker.session import (
     Session,
     Subscription,
     Will,
+    backoff_s,
     unique_client_id,
 )
+from broker.settings import BrokerSettings
 from tests.support import PATIENCE_S, RunningBroker, eventually
 
 
@@ -224,7 +228,7 @@ def test_a_publish_that_the_acl_refuses_is_seen_by_its_reason(
 def test_an_unreachable_broker_is_named_and_does_not_block(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from broker.settings import BrokerSettings
+
     from tests.support import free_port
 
     port = free_port()
@@ -254,3 +258,99 @@ def test_the_broker_comes_back_to_a_process_with_a_thousand_open_files(
             null = files.enter_context(Path(os.devnull).open())
         mosquitto.start()
         assert ups.get(timeout=PATIENCE_S)
+
+
+CONNACK, SUBACK_REFUSED = b"\x20\x02\x00\x00", b"\x80"
+
+
+@contextmanager
+def false_broker(answer: Callable[[socket.socket], None]) -> Iterator[BrokerSettings]:
+    """A listener that is no broker: `answer` plays each connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as opened:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection = opened.enter_context(listener.accept()[0])
+                    threading.Thread(target=played, args=(connection,), daemon=True).start()
+
+        def played(connection: socket.socket) -> None:
+            with suppress(OSError):
+                answer(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        port = listener.getsockname()[1]
+        yield BrokerSettings(broker_url=f"mqtt://127.0.0.1:{port}", keepalive_s=5)
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def silent(connection: socket.socket) -> None:
+    connection.recv(1024)
+
+
+def connack_and_no_more(connection: socket.socket) -> None:
+    connection.recv(1024)
+    connection.sendall(CONNACK)
+
+
+def refuses_subscriptions(connection: socket.socket) -> None:
+    connection.recv(1024)
+    connection.sendall(CONNACK)
+    subscribe = connection.recv(1024)
+    connection.sendall(b"\x90\x03" + subscribe[2:4] + SUBACK_REFUSED)
+
+
+def answers_pings_only(connection: socket.socket) -> None:
+    connection.recv(1024)
+    connection.sendall(CONNACK)
+    while data := connection.recv(1024):
+        if data[0] == 0xC0:
+            connection.sendall(b"\xd0\x00")
+
+
+def sends_too_much(connection: socket.socket) -> None:
+    connection.recv(1024)
+    connection.sendall(CONNACK + b"\x30\xff\xff\xff\x7f" + bytes(1000))
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (silent, "does not answer"),
+        (connack_and_no_more, "Keep alive timeout|does not answer a subscription"),
+        (refuses_subscriptions, "may not subscribe to brisa/#"),
+        (answers_pings_only, "does not answer a subscription"),
+        (sends_too_much, "lost the broker"),
+    ],
+)
+def test_what_is_no_good_broker_is_said_and_left_and_tried_again(
+    answer: Callable[[socket.socket], None], says: str
+) -> None:
+    tried: queue.Queue[bool] = queue.Queue()
+
+    def counted(connection: socket.socket) -> None:
+        tried.put(True)
+        answer(connection)
+
+    with false_broker(counted) as settings:
+        session = Session(
+            settings,
+            client_id="x",
+            protocol=4,
+            subscriptions=[Subscription("brisa/#")],
+            on_message=lambda _: None,
+        )
+        session.start()
+        eventually("it is said", lambda: re.search(says, session.last_error))
+        assert "PASSWORD" not in session.last_error
+        for _ in range(2):
+            assert tried.get(timeout=PATIENCE_S)
+        session.stop(0)
+        assert not session.network_thread_alive
+
+
+def test_the_wait_between_attempts_doubles_is_bounded_and_partly_random() -> None:
+    longest = [backoff_s(attempt, lambda _low, high: high) for attempt in range(1, 12)]
+    assert longest[:4] == [0.5, 1, 2, 4]
+    assert max(longest) == longest[-1] == 30
+    assert [backoff_s(attempt, lambda low, _high: low) for attempt in (1, 2)] == [0.25, 0.5]
