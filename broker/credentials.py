@@ -30,8 +30,8 @@ def make(folder: Path, users: Iterable[str]) -> dict[str, str]:
     passwords = {}
     for user in users:
         path = folder / user
-        if not path.exists():
-            _write_private(path, secrets.token_urlsafe(18) + "\n")
+        if not path.exists() or not path.stat().st_size:
+            write_private(path, secrets.token_urlsafe(18) + "\n")
         passwords[user] = path.read_text(encoding="utf-8").strip()
     return passwords
 
@@ -39,9 +39,13 @@ def make(folder: Path, users: Iterable[str]) -> dict[str, str]:
 def write_hashes(path: Path, passwords: dict[str, str]) -> None:
     """Write Mosquitto's password file. Raises OSError."""
     lines = [f"{user}:{hashed(password)}\n" for user, password in sorted(passwords.items())]
-    _write_private(path, "".join(lines))
+    write_private(path, "".join(lines))
 
 
-def _write_private(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all. Raises OSError."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
+    new.replace(path)

@@ -67,8 +67,7 @@ def prepare(kind: str, state: Path, port: int, port_v5: int | None, users: Itera
     if kind == "mosquitto":
         _write_mosquitto(plan, passwords)
     else:
-        (state / "embedded.toml").write_text(_embedded_config(plan, passwords), encoding="utf-8")
-        (state / "embedded.toml").chmod(0o600)
+        credentials.write_private(state / "embedded.toml", _embedded_config(plan, passwords))
     return plan
 
 

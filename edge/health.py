@@ -99,6 +99,11 @@ class Health(Collector):
         )
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64  # of the 5 that is the default, a probe may find none free
+
+
 class HealthServer:
     """Answers in a thread of its own. `start` raises OSError where the port is taken."""
 
@@ -112,8 +117,7 @@ class HealthServer:
         registry = CollectorRegistry()
         registry.register(self._health)
         handler = _handler(self._health, lambda: generate_latest(registry))
-        self._server = ThreadingHTTPServer((self._host, self._port), handler)
-        self._server.daemon_threads = True
+        self._server = _Server((self._host, self._port), handler)
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
 
     @property
@@ -129,7 +133,7 @@ class HealthServer:
 
 def _handler(health: Health, metrics: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = 10  # a client that sends nothing does not keep a thread for ever
+        timeout = 3  # a client that sends nothing does not keep a thread for long
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]

@@ -55,6 +55,7 @@ class Sampler:
         self._plausibility = Plausibility(Model(sensor.model))
         self._said: SensorState | None = None
         self._missed = 0
+        self._started_s = 0.0  # the last read
         self._open = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"sampler-{name}", daemon=True)
@@ -77,12 +78,12 @@ class Sampler:
         while not self._stop.is_set():
             try:
                 again_soon = self._cycle(due_s)
+                self._on_change()
             except Exception as error:
                 log.exception("sensor %s: the driver failed", self.name)
                 self._enter(SensorState.BROKEN, f"the driver failed: {error!r}"[:300])
                 again_soon = False
             self.cycle_ended_s = self._clock.monotonic_s()
-            self._on_change()
             due_s = self._next_due_s(due_s, again_soon)
             self._stop.wait(max(0.0, due_s - self._clock.monotonic_s()))
 
@@ -90,11 +91,13 @@ class Sampler:
         now_s = self._clock.monotonic_s()
         if self.sensor.paces_itself and self.state is not SensorState.BROKEN:
             return now_s
+        # never sooner than the sensor bears, whether it answered or not
+        soonest_s = self._started_s + min(max(self.sensor.min_interval_s, 0.1), self.interval_s)
         if again_soon:
-            return now_s + min(self.sensor.min_interval_s, self.interval_s)
+            return soonest_s
         due_s += self.interval_s
         # What was missed while a read blocked is not made up for.
-        return due_s if due_s > now_s - self.interval_s else now_s
+        return max(due_s if due_s > now_s - self.interval_s else now_s, soonest_s)
 
     def _cycle(self, due_s: float) -> bool:
         """One reading, with its retries. True if one is held that the next should confirm, soon."""
@@ -128,6 +131,7 @@ class Sampler:
         if not self._open:
             self.sensor.open()
             self._open = True
+        self._started_s = self._clock.monotonic_s()
         return self.sensor.read()
 
     def _judge(self, measurement: Measurement) -> bool:
@@ -140,7 +144,7 @@ class Sampler:
         judgement = self._plausibility.offer(sample)
         for discarded, cause in judgement.discarded:
             self.discarded[cause] += 1
-            log.info(
+            log.debug(
                 "sensor %s: discarded %.1f °C %.1f %%: %s",
                 self.name,
                 discarded.measurement.temperature_c,
@@ -153,6 +157,8 @@ class Sampler:
         if judgement.accepted:
             self._missed = 0
             self._enter(SensorState.OK, "")
+        elif judgement.discarded:
+            self._missed_one(f"{judgement.discarded[-1][1]}: no two readings agree")
         return self._plausibility.waiting
 
     def _missed_one(self, reason: str) -> None:

@@ -47,6 +47,7 @@ def main() -> int:
     except (SettingsError, ValueError) as error:
         print(f"run: {error}", file=sys.stderr)
         return 1
+    (state / "broker").mkdir(mode=0o700, exist_ok=True)
     _forget(state / "broker")
     # before edge and gateway start, which read theirs at once
     credentials.make(state / "broker" / "credentials", [*credentials.SERVICES, node])
@@ -54,23 +55,47 @@ def main() -> int:
     configuration.write_text(_supervisord(state, ports, node, sensors), encoding="utf-8")
     lock.write(f"http://localhost:{ports['page']}")
     lock.flush()
-    # A group of its own: Ctrl-C reaches us, and we end it in order.
-    supervisor = subprocess.Popen(
-        [
-            *_dies_with_us(),
-            sys.executable,
-            *("-m", "supervisor.supervisord", "-n", "-c", str(configuration)),
-        ],
-        cwd=REPOSITORY,
-        start_new_session=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"},
-    )
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: supervisor.terminate())
     threading.Thread(target=_welcome, args=(ports, state), daemon=True).start()
-    code = supervisor.wait()
+    code = Manager(configuration).run()
     print("run: stopped" if code == 0 else f"run: the process manager ended with {code}")
     return code
+
+
+class Manager:
+    """supervisord, started again if it is killed; its programs end with it (see _dies_with_us)."""
+
+    def __init__(self, configuration: Path) -> None:
+        self._configuration = configuration
+        self._ending = False
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> int:
+        """Until a signal ends it in order. Returns its exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._end)
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("BRISA_")}
+        while True:
+            self._process = subprocess.Popen(
+                [
+                    *_dies_with_us(),
+                    sys.executable,
+                    *("-m", "supervisor.supervisord", "-n", "-c", str(self._configuration)),
+                ],
+                cwd=REPOSITORY,
+                start_new_session=True,  # Ctrl-C reaches us alone, and we end it in order
+                env={**kept, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"},
+            )
+            if self._ending:
+                self._process.terminate()
+            code = self._process.wait()
+            if self._ending or code >= 0:
+                return code
+            print(f"run: the process manager was killed (signal {-code}); starting it again")
+
+    def _end(self, *_: object) -> None:
+        self._ending = True
+        if self._process is not None:
+            self._process.terminate()
 
 
 def _arguments() -> argparse.Namespace:
@@ -234,6 +259,9 @@ def _welcome(ports: Mapping[str, int], state: Path) -> None:
             urllib.request.urlopen(f"{address}/readyz", timeout=2).close()  # noqa: S310 - ours
             break
         time.sleep(0.2)
+    else:
+        print(f"run: the page is not ready after {PATIENCE_S:g} s; the lines above may say why")
+        return
     password = state / "broker" / "credentials" / "viewer"
     print(
         f"\n  brisa is at {address}   (Ctrl-C ends it)\n"

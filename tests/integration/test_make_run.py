@@ -85,6 +85,10 @@ def test_it_shows_two_sensors_and_starts_again_whatever_is_killed(tmp_path: Path
                 lambda stamp=stamp: live(run, "aula", "patio") and fresh(run, stamp),  # type: ignore[misc]
             )
         assert set(programs(run).values()).isdisjoint(first.values())
+        os.kill(children(run.popen.pid)["supervisor"], signal.SIGKILL)
+        run.wait_for("the process manager was killed .signal 9.; starting it again")
+        stamp = time.time()
+        eventually("it heals", lambda: live(run, "aula", "patio") and fresh(run, stamp))
         with python("-m", "tools.run", "--state", str(tmp_path / "state")) as second:
             assert second.wait() == 1
             assert run.url.rpartition(":")[2] in second.output  # says where the first is

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -163,3 +164,98 @@ def test_a_sensor_that_blocks_holds_up_no_other() -> None:
         taken: list[Sample] = []
         with sampling(ScriptedSensor(STEADY, STEADY), taken.append):
             assert len(taken) == 2
+
+
+def test_a_sensor_whose_readings_never_agree_is_not_called_ok() -> None:
+    odd = [Measurement(10.0 + 20 * (n % 3), 30.0 + 25 * (n % 3)) for n in range(3 * BROKEN_AFTER)]
+    with sampling(ScriptedSensor(STEADY, STEADY, *odd)) as sampler:
+        assert sampler.readings == 2
+        assert sampler.state is SensorState.BROKEN
+        assert "no two readings agree" in sampler.reason
+
+
+def test_good_readings_make_up_for_earlier_misses() -> None:
+    misses: list[Said] = [NoReading(Cause.TIMEOUT) for _ in range(BROKEN_AFTER - 1)]
+    script = [STEADY, STEADY, *misses, STEADY, *misses, STEADY]
+    states: set[SensorState] = set()
+    sensor = ScriptedSensor(*script)
+    sampler = Sampler(
+        "s",
+        sensor,
+        interval_s=0.01,
+        clock=Clock(),
+        on_sample=lambda _: None,
+        on_change=lambda: states.add(sampler.state),
+    )
+    sampler.start()
+    assert sensor.exhausted.wait(PATIENCE_S)
+    sampler.stop(PATIENCE_S)
+    assert states == {SensorState.OK, SensorState.RETRYING}
+
+
+def test_a_listener_that_fails_does_not_end_the_sampler(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with sampling(ScriptedSensor(STEADY, STEADY, STEADY), on_change=fail) as sampler:
+        assert sampler.alive
+    assert "ZeroDivisionError" in caplog.text
+
+
+class SteppingClock(Clock):
+    """Stands still but for what is waited for."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+
+class Waiter(threading.Event):
+    """An event whose waiting moves the clock, and that is set after so much of it."""
+
+    def __init__(self, clock: SteppingClock, until_s: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self._until_s = until_s
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._clock.now_s += timeout or 0.0
+        if self._clock.now_s >= self._until_s:
+            self.set()
+        return self.is_set()
+
+
+@pytest.mark.parametrize("interval_s", [5.0, 2.0, 3.0])
+@pytest.mark.parametrize("fails", [True, False])
+def test_the_sensor_is_never_read_sooner_than_it_bears(interval_s: float, fails: bool) -> None:
+    clock = SteppingClock()
+    starts: list[float] = []
+
+    class Silent(ScriptedSensor):
+        min_interval_s = 2.0
+
+        def read(self) -> Measurement:
+            starts.append(clock.now_s)
+            clock.now_s += 0.04
+            if fails:
+                raise NoReading(Cause.TIMEOUT)
+            return STEADY
+
+    sampler = Sampler(
+        "s",
+        Silent(),
+        interval_s=interval_s,
+        clock=clock,
+        on_sample=lambda _: None,
+        on_change=lambda: None,
+    )
+    sampler._stop = Waiter(clock, until_s=1100.0)
+    sampler._run()
+    gaps = [later - earlier for earlier, later in pairwise(starts)]
+    assert len(gaps) > 15
+    assert min(gaps) > 2.0 - 1e-9
+    if not fails:
+        # held for a second at first, then one each interval, counted from the first that was due
+        assert gaps[2:] == pytest.approx([interval_s] * len(gaps[2:]))
