@@ -34,7 +34,7 @@ ID_RULE = "1 to 63 of a-z 0-9 . _ -, beginning and ending with a letter or digit
 # Names of users in broker/acl: a node of that name would share its topics with the service.
 RESERVED_NODES = frozenset({"gateway", "recorder", "viewer"})
 MAX_PAYLOAD_BYTES = 16 * 1024
-MAX_BACKFILL_BYTES = 256 * 1024
+MAX_BACKFILL_BYTES = 128 * 1024
 MAX_BACKFILL_READINGS = 500
 # Wide enough for every sensor of the family (DHT22: -40 to 80 °C, 0 to 100 %), narrow enough that
 # an all-ones frame (6553.5) and a two's complement read as a magnitude (-3276) can never pass.

@@ -126,7 +126,7 @@ listen = "{LOOPBACK}:{port}"
 next_connection_delay_ms = 1
 [{protocol}.1.connections]
 connection_timeout_ms = 10000
-max_payload_size = 270336
+max_payload_size = 135168
 max_inflight_count = 100
 dynamic_filters = true
 [{protocol}.1.connections.auth]
