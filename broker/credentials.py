@@ -30,7 +30,7 @@ def make(folder: Path, users: Iterable[str]) -> dict[str, str]:
     passwords = {}
     for user in users:
         path = folder / user
-        if not path.exists() or not path.stat().st_size:
+        if not path.exists() or not path.read_text(encoding="utf-8").strip():
             write_private(path, secrets.token_urlsafe(18) + "\n")
         passwords[user] = path.read_text(encoding="utf-8").strip()
     return passwords

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import queue
+import random
 import re
 import signal
 import socket
@@ -27,14 +28,22 @@ REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared"
 # No test asserts on time: this is only how long a test waits before it says what did not come.
 PATIENCE_S = 60.0
+# In an order of its own for each process, so that two that run at once seldom meet.
+_PORTS = iter(random.SystemRandom().sample(range(20_000, 32_000), k=12_000))
 T = TypeVar("T")
 
 
 def free_port() -> int:
-    """A port that was free a moment ago, below the range that clients' own ports come from."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that was free a moment ago, and that this process has not given before.
+
+    It is below the range that Linux takes clients' own ports from (32768 and up), so that a broker
+    started again does not find its port taken by some connection. bind() to 0 would choose there.
+    """
+    for port in _PORTS:
+        with contextlib.closing(socket.socket()) as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port between 20000 and 32000 is free")
 
 
 def eventually(what: str, probe: Callable[[], T | None], patience_s: float = PATIENCE_S) -> T:

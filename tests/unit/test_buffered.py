@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import itertools
 import socket
 
 import pytest
@@ -33,6 +33,7 @@ class Line:
         self.broker, ours = socket.socketpair()
         ours.setblocking(False)
         self.messages: list[tuple[str, bytes, bool]] = []
+        self._sizes = itertools.cycle([1, 3, 3, 1, 1])
         self.socket = BufferedSocket(ours, self._take)
 
     def _take(self, message: Publish) -> None:
@@ -45,7 +46,7 @@ class Line:
     def for_paho(self) -> bytes:
         got = b""
         while self.socket.pending():
-            piece = self.socket.recv(1 if random.random() < 0.5 else 3)
+            piece = self.socket.recv(next(self._sizes))
             if not piece:
                 return got + b"END"
             got += piece

@@ -132,6 +132,23 @@ def test_after_an_eio_nothing_is_asked_until_the_kernel_has_forgotten(
     assert sensor.read() == Measurement(20.0, 50.0)
 
 
+@pytest.mark.parametrize("kept_takes_s", [0.0001, 0.05])
+def test_after_a_reading_nothing_is_asked_until_the_kernel_has_forgotten(
+    kernel: Kernel, kept_takes_s: float
+) -> None:
+    kernel.kept_takes_s = kept_takes_s
+    kernel.answers = [(10000, 60000), (20000, 50000)]
+    sensor = sensor_of(kernel)
+    assert sensor.read() == Measurement(10.0, 60.0)
+    read_s, touched = kernel.now_s, kernel.touched
+    while kernel.now_s < read_s + 2.0:
+        assert cause_of(sensor.read) is Cause.STALE
+        kernel.now_s += 0.25
+    assert kernel.touched == touched
+    kernel.now_s = read_s + sensor.min_interval_s
+    assert sensor.read() == Measurement(20.0, 50.0)
+
+
 def test_a_value_kept_from_another_program_s_read_is_stale(kernel: Kernel) -> None:
     kernel.answers = [errno.EIO, (20000, 50000)]
     sensor = sensor_of(kernel)

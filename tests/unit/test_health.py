@@ -1,0 +1,92 @@
+"""The edge's /healthz, /readyz and /metrics: what each of them is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from broker.contract import NodeState, NodeStatus, SensorState
+from edge.health import STALLED_S, Health
+from edge.sensors.base import Cause
+from tests.support import PATIENCE_S
+from tests.unit.test_publisher import Edge
+
+
+@pytest.fixture
+def edge() -> Iterator[Edge]:
+    """Connected, and in its first read."""
+    edge = Edge()
+    edge.session.comes_up()
+    edge.sampler.start()
+    assert edge.sensor.asked.wait(PATIENCE_S)
+    yield edge
+    edge.sampler.stop(PATIENCE_S)
+
+
+def health_of(edge: Edge) -> Health:
+    return Health([edge.sampler], edge.publisher, edge.clock)
+
+
+def test_all_well(edge: Edge) -> None:
+    assert health_of(edge).alive() == health_of(edge).ready() == []
+
+
+def test_a_sampler_that_is_stuck_is_not_alive(edge: Edge) -> None:
+    edge.clock.pass_(STALLED_S + 3 * edge.sampler.interval_s)
+    assert health_of(edge).alive() == []
+    edge.clock.pass_(1)
+    assert health_of(edge).alive() == ["the sampler of s is stuck for 76 s"]
+    assert health_of(edge).ready() == health_of(edge).alive()
+
+
+def test_a_sampler_that_has_ended_is_not_alive(edge: Edge) -> None:
+    edge.sampler.stop(PATIENCE_S)
+    assert health_of(edge).alive() == ["the sampler of s has ended"]
+
+
+def test_a_network_thread_that_has_ended_is_not_alive(edge: Edge) -> None:
+    edge.session.network_thread_alive = False
+    assert health_of(edge).alive() == ["the network thread has ended"]
+
+
+@pytest.mark.parametrize("last_error", ["refused", ""])
+def test_without_the_broker_it_is_alive_and_not_ready(edge: Edge, last_error: str) -> None:
+    edge.session.connected, edge.session.last_error = False, last_error
+    assert health_of(edge).alive() == []
+    assert health_of(edge).ready() == [last_error or "not connected to the broker"]
+
+
+def test_with_a_broken_sensor_it_is_alive_and_not_ready(edge: Edge) -> None:
+    edge.sampler.state, edge.sampler.reason = SensorState.BROKEN, "no wire"
+    assert health_of(edge).alive() == []
+    assert health_of(edge).ready() == ["sensor s is broken: no wire"]
+
+
+def test_with_a_twin_it_is_alive_and_not_ready(edge: Edge) -> None:
+    edge.session.hears(NodeStatus(state=NodeState.ONLINE, instance="other"))
+    assert health_of(edge).alive() == []
+    assert health_of(edge).ready() == ["another edge (other) has this node's id"]
+
+
+def test_metrics_have_the_counters(edge: Edge) -> None:
+    edge.sampler.readings, edge.sampler.attempts = 5, 8
+    edge.sampler.discarded.update({Cause.TIMEOUT: 2, Cause.SLIP: 1})
+    edge.session.connects_total, edge.session.refused_total = 4, 3
+    registry = CollectorRegistry()
+    registry.register(health_of(edge))
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"brisa_edge_{name}", labels)
+
+    assert value("readings_total", sensor="s", driver="blocked") == 5
+    assert value("attempts_total", sensor="s") == 8
+    assert value("discarded_total", sensor="s", cause="timeout") == 2
+    assert value("discarded_total", sensor="s", cause="slip") == 1
+    states = [value("sensor_state", sensor="s", state=state) for state in SensorState]
+    assert states == [float(state is SensorState.RETRYING) for state in SensorState]
+    assert value("published_total") == 2  # status and health
+    assert value("connects_total") == 4
+    assert value("refused_total") == 3
+    assert value("connected") == value("clock_synchronised") == 1
