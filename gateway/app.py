@@ -45,6 +45,7 @@ def create_app(
 
 def openapi() -> Response:
     """Made by tools/make_openapi.py from the models."""
+    problems.checked_query()
     return send_from_directory(HERE, "openapi.json", mimetype="application/json")
 
 

@@ -139,6 +139,13 @@ class Board:
             found = self._sensors.get((node, sensor))
             return None if found is None else Snapshot(found.version, found.json())
 
+    def knows(self, topic: Topic) -> bool:
+        """Is the topic's sensor here, or for a status its node?"""
+        with self._lock:
+            if topic.kind is Kind.STATUS:
+                return topic.node in self._nodes
+            return (topic.node, topic.sensor) in self._sensors
+
     def views(self) -> list[SensorView]:
         """Every sensor, by node and name."""
         with self._lock:

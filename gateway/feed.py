@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from broker.contract import ContractError, Topic, Topics, shown
+from broker.contract import MAX_PAYLOAD_BYTES, ContractError, Kind, Topic, Topics, shown
 from broker.session import Message
 from gateway.board import Board
 from gateway.rejections import Rejections
@@ -28,6 +28,7 @@ LONGEST_REST_S = 0.25
 STALLED_AFTER_S = 10.0
 # For each sensor its reading and health, for each node its status; twice, for what is foreign.
 PENDING_PER_SENSOR = 4
+NOT_OURS = tuple(f"/{kind}" for kind in (Kind.BACKFILL, Kind.STORED))  # edge's and recorder's
 
 
 class SessionLike(Protocol):
@@ -69,7 +70,9 @@ class Feed:
         self._lock = threading.Lock()
         self._pending: dict[str, Message] = {}
         self._overflow = 0
-        self._parsed: dict[str, Topic] = {}  # taking a topic apart costs as much as its payload
+        # Those of sensors on the board: they are let in however many others come; and taking a
+        # topic apart costs as much as its payload.
+        self._known: dict[str, Topic] = {}
         self._asleep = False
         self._wake = threading.Event()
         self._ended = threading.Event()
@@ -101,9 +104,14 @@ class Feed:
         except UnicodeDecodeError as error:
             self._rejections.count("foreign_topic", str(error))
             return
+        if topic.endswith(NOT_OURS):
+            return
+        if len(message.payload) > MAX_PAYLOAD_BYTES:
+            self._rejections.count("bad_payload", f"{topic}: {len(message.payload)} bytes")
+            return
         with self._lock:  # the worker holds it for two assignments
             pending = self._pending
-            if topic in pending or len(pending) < self._max_pending:
+            if len(pending) < self._max_pending or topic in pending or topic in self._known:
                 pending[topic] = message
             else:
                 self._overflow += 1
@@ -191,17 +199,17 @@ class Feed:
         return len(pending)
 
     def _take(self, topic: str, message: Message) -> None:
-        parsed = self._parsed.get(topic)
-        if parsed is None:
-            try:
-                parsed = self._topics.parse(topic)
-            except ContractError as error:
-                self._rejections.count("foreign_topic", str(error))
-                return
-            if len(self._parsed) >= self._max_pending:
-                self._parsed.clear()
-            self._parsed[topic] = parsed
+        known = self._known.get(topic)
+        try:
+            parsed = known or self._topics.parse(topic)
+        except ContractError as error:
+            self._rejections.count("foreign_topic", str(error))
+            return
         self._board.take(parsed, bytes(message.payload), retained=message.retain)
+        if known is None and self._board.knows(parsed):
+            if len(self._known) >= self._max_pending:  # some are of sensors that are gone
+                self._known = {t: p for t, p in self._known.items() if self._board.knows(p)}
+            self._known[topic] = parsed
 
     def _sleep(self, longest_s: float) -> None:
         self._wake.clear()

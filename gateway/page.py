@@ -8,6 +8,7 @@ from datetime import datetime
 from flask import Blueprint, Response, render_template, request
 
 from gateway.board import Board
+from gateway.problems import checked_query
 from gateway.text import checked_language
 from gateway.texts import DEFAULT_LANGUAGE, LANGUAGES, TEXTS, age, count, moment, number
 from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS, ViewState
@@ -53,7 +54,7 @@ def blueprint(board: Board, utcnow: Callable[[], datetime]) -> Blueprint:
 
 def _language() -> str:
     """`?lang=`, else what the browser asks for, else Spanish. Raises Problem."""
-    asked = request.args.get("lang")
+    asked = checked_query(("lang",)).get("lang")
     if asked is not None:
         return checked_language(asked)
     # Werkzeug's best_match would give English to a browser that asks for es-AR, then en.

@@ -15,6 +15,7 @@ from flask import Blueprint, Response
 from broker import __version__
 from gateway.board import Board
 from gateway.feed import Feed
+from gateway.problems import checked_query
 from gateway.rejections import Rejections
 from gateway.views import ViewState
 
@@ -30,16 +31,19 @@ def blueprint(
 
     @probes.get("/healthz")
     def healthz() -> Response:
+        checked_query()
         return _verdict(feed.faults())
 
     @probes.get("/readyz")
     def readyz() -> Response:
+        checked_query()
         return _verdict(feed.problems())
 
     @probes.get("/metrics")
     def metrics() -> Response:
         from prometheus_client import exposition  # noqa: PLC0415 - 1 MB that not everyone scrapes
 
+        checked_query()
         if not registries:
             registries.append(_registry(_Collector(board, feed, rejections, viewers)))
         text = exposition.generate_latest(registries[0])

@@ -46,15 +46,18 @@ def checked_query(allowed: Collection[str] = ()) -> dict[str, str]:
     """The query's parameters. Raises Problem for one that is unknown here or given twice."""
     for name, values in request.args.lists():
         if name not in allowed:
-            known = f"allowed: {', '.join(allowed)}" if allowed else "there are none here"
-            raise Problem(
-                HTTPStatus.BAD_REQUEST, f"unknown query parameter {shown(name)}; {known}", name
-            )
+            raise unknown_parameter(name, allowed)
         if len(values) > 1:
             raise Problem(
                 HTTPStatus.BAD_REQUEST, f"query parameter {shown(name)} is given twice", name
             )
     return request.args.to_dict()
+
+
+def unknown_parameter(name: str, allowed: Collection[str] = ()) -> Problem:
+    known = f"allowed: {', '.join(allowed)}" if allowed else "there are none here"
+    detail = f"unknown query parameter {shown(name)}; {known}"
+    return Problem(HTTPStatus.BAD_REQUEST, detail, name)
 
 
 def register(app: Flask) -> None:

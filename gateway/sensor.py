@@ -62,20 +62,21 @@ class Sensor:
     ) -> bool:
         """Hold `reading`. False if we held the very same.
 
-        What comes live is as old as its arrival, whatever the node's clock says. What was retained,
-        or is announced again after a reconnect, is no younger for having come just now: its date
-        tells its age, if the clock was right, and otherwise nobody knows.
+        What comes live is as old as its arrival, unless a right clock says that it was late by
+        then: an edge announces its newest again to a broker that lost its memory. What was
+        retained, or is held already, is no younger for having come just now: its date tells its
+        age, if the clock was right, and otherwise nobody knows.
         """
         held = self.reading
         again = held is not None and held.seq == reading.seq and held.stream == reading.stream
         if again and held == reading:
             return False
-        if not retained and not again:
+        age_s = (now - reading.measured_at).total_seconds()
+        known = reading.clock_synchronised and age_s >= -CLOCK_SKEW_S
+        if not retained and not again and not (known and age_s > self.late_after_s):
             self.received_at = self.age_from = now
             self.fresh_from_s = now_s
         elif not again or self.fresh_from_s is None:
-            age_s = (now - reading.measured_at).total_seconds()
-            known = reading.clock_synchronised and age_s >= -CLOCK_SKEW_S
             self.received_at = None
             self.age_from = reading.measured_at if known else None
             self.fresh_from_s = now_s - max(0.0, age_s) if known else None

@@ -17,6 +17,7 @@ from broker.contract import Topics
 from broker.session import Session, Subscription, unique_client_id
 from gateway.app import create_app
 from gateway.board import Board
+from gateway.connection import Connection, room_for
 from gateway.feed import Feed
 from gateway.rejections import Rejections
 from gateway.settings import GatewaySettings
@@ -28,7 +29,9 @@ log = logging.getLogger(__name__)
 PAGE_THREADS = 4
 # From the end of draining to the end of the process, for what is still being sent.
 STOP_WITHIN_S = 5
-BACKLOG = 2048
+BACKLOG = 128
+# asyncio takes as many from that queue before it looks at any of them: OTHER_FILES has room for it.
+ACCEPT_AT_ONCE = 16
 
 
 class PortError(OSError):
@@ -53,7 +56,8 @@ class Gateway:
             max_sensors_per_node=settings.max_sensors_per_node,
         )
         feed = Feed(board, topics, rejections, max_sensors=settings.max_sensors)
-        stream = Stream(board, max_viewers=settings.max_viewers)
+        connections, viewers = room_for(settings.max_viewers)
+        stream = Stream(board, max_viewers=viewers)
         pages = create_app(board, feed, rejections, viewers=stream.viewers)
         session = Session(
             settings,
@@ -71,7 +75,8 @@ class Gateway:
             session.start()
             feed.start()
             try:
-                asyncio.run(serve(settings, Dispatcher(stream, pages), stream, feed, listener))
+                app = Dispatcher(stream, pages)
+                asyncio.run(serve(settings, app, stream, feed, listener, connections))
             finally:
                 session.stop(timeout_s=1.0)
                 feed.stop()
@@ -97,21 +102,27 @@ async def serve(
     stream: Stream,
     feed: Feed,
     listener: socket.socket,
+    connections: int,
 ) -> None:
     """Serve until a signal; then drain, end the streams, and let what is being sent go out."""
+
+    class Bounded(Connection):
+        at_most = connections
+
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=Bounded,
         ws="none",
         lifespan="off",
         interface="asgi3",
         log_config=None,
         access_log=settings.access_log,
         server_header=False,
-        backlog=BACKLOG,
+        backlog=ACCEPT_AT_ONCE,
         timeout_graceful_shutdown=STOP_WITHIN_S,
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # start and end are ours to tell
+    # start and end are ours to tell, and what strangers send is not worth a line each
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     server = Server(config, stream, feed, settings.drain_s)
     stream.start()
     await server.serve(sockets=[listener])
@@ -133,6 +144,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         for listener in sockets or ():
+            listener.listen(BACKLOG)  # asyncio has set it to ACCEPT_AT_ONCE
             log.info("the page is at http://%s:%d/", *listener.getsockname()[:2])
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's
@@ -151,6 +163,8 @@ class Server(uvicorn.Server):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._now.wait(), self._drain_s)
         await self._stream.close()
+        # who does not read is cut off in the end, which uvicorn would tell as an error of ours
+        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
         self.should_exit = True
 
     async def ended(self) -> None:

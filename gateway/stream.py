@@ -19,6 +19,7 @@ from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qsl
 
 from gateway import problems
 from gateway.board import Board
@@ -117,10 +118,13 @@ class Stream:
             detail = f"{scope['method']} is not possible here; allowed: GET, HEAD"
             await _refuse(send, HTTPStatus.METHOD_NOT_ALLOWED, detail, Allow="GET, HEAD")
             return
+        if names := parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
+            wrong = problems.unknown_parameter(names[0][0])
+            await _refuse(send, wrong.status, str(wrong), wrong.parameter)
+            return
         if self._closing or len(self._viewers) >= self._max_viewers:
             why = "shutting down" if self._closing else f"all {self._max_viewers} streams are taken"
-            wait_s = 1 if self._closing else FULL_RETRY_AFTER_S
-            headers = {"Retry-After": str(wait_s)}
+            headers = {"Retry-After": str(1 if self._closing else FULL_RETRY_AFTER_S)}
             await _refuse(send, HTTPStatus.SERVICE_UNAVAILABLE, why, **headers)
             return
         await send(_head(HTTPStatus.OK, STREAM_HEADERS))
@@ -277,10 +281,12 @@ def _last_event(scope: Scope, epoch: str) -> int:
     return -1
 
 
-async def _refuse(send: Send, status: HTTPStatus, detail: str, **headers: str) -> None:
+async def _refuse(
+    send: Send, status: HTTPStatus, detail: str, parameter: str | None = None, **headers: str
+) -> None:
     headers = {"Content-Type": problems.MEDIA_TYPE, "Cache-Control": "no-store"} | headers
     await send(_head(status, headers))
-    await send(_body(problems.body(status, detail), last=True))
+    await send(_body(problems.body(status, detail, parameter), last=True))
 
 
 def _head(status: HTTPStatus, headers: Mapping[str, str]) -> Message:

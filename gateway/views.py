@@ -63,7 +63,7 @@ class SensorView(_View):
     measured_at: Moment | None = Field(description="by the node's clock")
     clock_synchronised: bool | None = Field(description="was the node's clock right?")
     received_at: Moment | None = Field(
-        description="when the gateway saw it arrive; null: it was there before the gateway"
+        description="when the gateway saw it arrive; null: it was not new when it came"
     )
     age_from: Moment | None = Field(
         description="the moment its age counts from: received_at, else measured_at by a right"

@@ -53,9 +53,23 @@ def test_a_late_sensor_is_live_again_with_its_next_reading(told: Told) -> None:
 
 
 def test_the_age_of_a_live_reading_ignores_a_wrong_clock_of_the_node(told: Told) -> None:
-    told.reading(measured_at=datetime(2020, 1, 1, tzinfo=UTC))
+    told.reading(measured_at=datetime(2020, 1, 1, tzinfo=UTC), clock_synchronised=False)
     assert told.view().state == "live"
     assert told.view().age_from == told.clock.now
+
+
+def test_a_reading_that_a_right_clock_dates_as_late_is_late_though_it_came_live(
+    told: Told,
+) -> None:
+    told.health(interval_s=10.0)
+    told.reading(1, measured_at=told.clock.now - timedelta(seconds=30))
+    assert (told.view().state, told.view().received_at) == ("live", told.clock.now)
+    measured_at = told.clock.now - timedelta(seconds=31)
+    told.reading(1, sensor="other", measured_at=told.clock.now)
+    told.reading(2, measured_at=measured_at)
+    view = told.view()
+    assert (view.state, view.age_from, view.received_at) == ("late", measured_at, None)
+    assert told.view("other").state == "live"
 
 
 def test_an_old_retained_reading_is_late_though_it_came_just_now(told: Told) -> None:
@@ -323,6 +337,17 @@ def test_ten_thousand_made_up_sensors_of_one_node_leave_room_for_the_others(told
     assert sum(view.node == "aula" for view in views) == 200
     assert [view.seq for view in views if view.node == "good"] == [2]
     assert told.rejections.totals()["too_many_sensors"] == 9_800
+
+
+def test_it_knows_the_topics_of_what_is_on_it(told: Told) -> None:
+    topics = [Topic(Kind.STATUS, "aula"), Topic(Kind.READING, "aula", "dht11")]
+    assert [told.board.knows(topic) for topic in topics] == [False, False]
+    told.status("online")
+    assert [told.board.knows(topic) for topic in topics] == [True, False]
+    told.reading()
+    assert [told.board.knows(topic) for topic in topics] == [True, True]
+    told.raw(topics[1], b"")
+    assert [told.board.knows(topic) for topic in topics] == [True, False]
 
 
 def test_made_up_nodes_are_bounded_too() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from broker.contract import MAX_PAYLOAD_BYTES
 from gateway.feed import STALLED_AFTER_S, Feed
 from tests.unit.told import STREAM, InMemorySession, Told, make_feed
 
@@ -138,8 +139,8 @@ def test_foreign_topics_are_counted_and_good_ones_go_on(told: Told, feed: Feed) 
 
 def test_what_is_for_the_recorder_is_not_foreign(told: Told, feed: Feed) -> None:
     feed.on_message(Message("brisa/aula/dht11/backfill", b"x"))
-    feed.on_message(Message("brisa/aula/dht11/stored", b"x"))
-    feed.work()
+    feed.on_message(Message("brisa/aula/dht11/stored", b"x" * 2 * MAX_PAYLOAD_BYTES))
+    assert feed.work() == 0  # not even kept
     assert set(told.rejections.totals().values()) == {0}
 
 
@@ -155,10 +156,68 @@ def test_made_up_topics_cannot_fill_the_memory(told: Told) -> None:
     assert told.view().seq == 2
 
 
+def test_made_up_topics_never_keep_out_those_that_are_on_the_board(told: Told) -> None:
+    feed = make_feed(told, max_sensors=10)
+    feed.on_message(reading(1))
+    feed.on_message(Message("brisa/aula/status", b'{"state":"online"}'))
+    feed.work()
+    for number in range(100):
+        feed.on_message(reading(1, f"made-up-{number}"))
+    feed.on_message(reading(2))
+    feed.on_message(Message("brisa/aula/status", b'{"state":"offline"}'))
+    assert feed.work() == 42
+    assert (told.view().seq, told.view().state) == (2, "offline")
+    assert told.rejections.totals()["too_many_topics"] == 60
+
+
+def test_what_is_remembered_of_topics_is_bounded_and_keeps_those_on_the_board() -> None:
+    told = Told(max_sensors=10)
+    feed = make_feed(told, max_sensors=10)
+    feed.on_message(reading(1))
+    feed.work()
+    for number in range(200):  # each comes and goes, and its other topic stays behind
+        for topic, payload in (
+            ((reading(1, f"s{number}")).topic, reading(1).payload),
+            (
+                f"brisa/aula/s{number}/health",
+                b"",
+            ),
+        ):
+            feed.on_message(Message(topic, payload))
+        feed.work()
+        feed.on_message(Message(f"brisa/other-{number}/a/nonsense", b""))
+        feed.work()
+        assert len(feed._known) <= 40
+    assert "brisa/aula/dht11/reading" in feed._known
+    assert told.view().seq == 1
+
+
+@pytest.mark.parametrize("too_long", [0, 1])
+def test_a_payload_that_is_too_long_is_counted_and_not_kept(
+    told: Told, feed: Feed, too_long: int
+) -> None:
+    message = reading(1)
+    message.payload += b" " * (MAX_PAYLOAD_BYTES + too_long - len(message.payload))
+    feed.on_message(message)
+    assert told.rejections.totals()["bad_payload"] == too_long
+    assert feed.work() == 1 - too_long
+
+
+def test_the_worker_does_not_sleep_on_what_came_while_it_was_about_to(feed: Feed) -> None:
+    waits: list[float] = []
+    feed._wake.wait = waits.append  # type: ignore[method-assign,assignment]
+    feed.on_message(reading(1))
+    feed._sleep(1.0)
+    assert waits == []
+    feed.work()
+    feed._sleep(1.0)
+    assert waits == [1.0]
+
+
 def test_a_fault_of_ours_stops_neither_the_others_nor_the_worker(
     told: Told, feed: Feed, caplog: pytest.LogCaptureFixture
 ) -> None:
-    feed.on_message(Message("brisa/aula/bad/reading", None))  # type: ignore[arg-type]
+    feed.on_message(Message("brisa/aula/bad/reading", "text"))  # type: ignore[arg-type]
     feed.on_message(reading(1, "good"))
     with caplog.at_level(logging.ERROR):
         assert feed.work() == 2

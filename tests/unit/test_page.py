@@ -134,7 +134,7 @@ def test_a_lost_broker_is_a_banner() -> None:
         ("/", "de,fr;q=0.5", "es"),
         ("/", "es-AR,en;q=0.5", "es"),
         ("/?lang=en", "es", "en"),
-        ("/?lang=es&utm=x", "en", "es"),
+        ("/?lang=es", "en", "es"),
     ],
 )
 def test_the_language_is_asked_for_or_the_browsers_or_spanish(

@@ -31,11 +31,22 @@ def test_an_address_that_is_not_there_is_404() -> None:
     assert "'/nothing'" in problem(make_client(Told()).get("/nothing"), 404).detail
 
 
-@pytest.mark.parametrize("path", ["/api/v1/sensors?limit=3", "/text?limit=3"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/text", "/healthz", "/readyz", "/metrics", "/openapi.json"),
+        *("/api/v1/sensors", "/api/v1/sensors/aula/dht11"),
+    ],
+)
 def test_an_unknown_query_parameter_is_400_by_name(path: str) -> None:
-    view = problem(make_client(Told()).get(path), 400)
+    view = problem(make_client(Told()).get(f"{path}?limit=3"), 400)
     assert view.parameter == "limit"
     assert "'limit'" in view.detail
+
+
+@pytest.mark.parametrize("path", ["/", "/text"])
+def test_a_parameter_that_is_given_twice_is_400_by_name(path: str) -> None:
+    assert problem(make_client(Told()).get(f"{path}?lang=en&lang=es"), 400).parameter == "lang"
 
 
 def test_a_language_that_the_page_does_not_speak_is_400_by_name() -> None:
@@ -71,4 +82,8 @@ def test_every_answer_carries_the_security_headers(path: str) -> None:
     with make_client(Told()).get(path) as response:
         for name, value in SECURITY_HEADERS.items():
             assert response.headers[name] == value
-        assert "unsafe" not in response.headers["Content-Security-Policy"]
+        assert response.headers["Content-Security-Policy"] == (
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
+            " img-src 'self' data:; manifest-src 'self'; form-action 'self';"
+            " frame-ancestors 'none'; base-uri 'none'"
+        )

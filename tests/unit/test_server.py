@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+
+from gateway.problems import ProblemView
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 20
@@ -27,7 +29,7 @@ def free_port() -> int:
 class Process:
     """`python -m gateway`, with a broker that is not there."""
 
-    def __init__(self, **variables: str) -> None:
+    def __init__(self, *command: str, **variables: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environ = {k: v for k, v in os.environ.items() if not k.startswith("BRISA_")}
@@ -38,7 +40,7 @@ class Process:
             "BRISA_LOG_FORMAT": "text",
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway"],
+            command or [sys.executable, "-m", "gateway"],
             cwd=ROOT,
             env=environ | variables,
             stderr=subprocess.PIPE,
@@ -58,8 +60,8 @@ class Process:
 
 
 @contextmanager
-def running(**variables: str) -> Iterator[Process]:
-    gateway = Process(**variables)
+def running(*command: str, **variables: str) -> Iterator[Process]:
+    gateway = Process(*command, **variables)
     try:
         yield gateway
     finally:
@@ -114,3 +116,89 @@ def test_an_error_of_the_stream_and_of_the_pages_is_the_same_kind_of_problem() -
             assert response.headers["Content-Type"] == "application/problem+json"
             assert response.headers["X-Content-Type-Options"] == "nosniff"
             assert len(response.headers.get_list("Date")) == 1
+
+
+def patched(statement: str) -> tuple[str, ...]:
+    """A command: the gateway, with something in it changed."""
+    main = "from gateway.__main__ import main; raise SystemExit(main())"
+    return sys.executable, "-c", f"{statement}\n{main}"
+
+
+def limited(option: str, files: int) -> tuple[str, ...]:
+    """A command: the gateway, with a limit of open files."""
+    return "bash", "-c", f"ulimit {option} {files} && exec {sys.executable} -m gateway"
+
+
+def all_of(client: socket.socket) -> bytes:
+    """What comes until it is closed."""
+    return b"".join(iter(lambda: client.recv(4096), b""))
+
+
+def metric(gateway: Process, name: str) -> float:
+    lines = httpx.get(f"{gateway.url}/metrics", timeout=WAIT_S).text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+
+def test_a_stream_that_nobody_reads_does_not_keep_the_process() -> None:
+    endless = patched(
+        "import gateway.server, gateway.stream\n"
+        "gateway.server.STOP_WITHIN_S = 1\n"
+        "gateway.stream._retry = lambda: b':' + b'x' * 50_000_000 + b'\\n\\n'"
+    )
+    with running(*endless) as gateway:
+        gateway.wait_for("the page is at")
+        with socket.create_connection(("127.0.0.1", gateway.port)) as unread:
+            unread.sendall(b"GET /api/v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert unread.recv(1)
+            gateway.process.send_signal(signal.SIGTERM)
+            assert gateway.end()[0] == 0
+
+
+def test_more_idle_connections_than_files_keep_nobody_out_and_are_not_logged() -> None:
+    with running(*limited("-n", 256)) as gateway, ExitStack() as opened:
+        gateway.wait_for("open files are limited to 256")
+        gateway.wait_for("the page is at")
+        with httpx.stream("GET", f"{gateway.url}/api/v1/stream", timeout=WAIT_S) as stream:
+            assert stream.status_code == 200
+            for _ in range(300):
+                opened.enter_context(socket.create_connection(("127.0.0.1", gateway.port), WAIT_S))
+            assert "not connected" in httpx.get(f"{gateway.url}/readyz", timeout=WAIT_S).text
+            assert metric(gateway, "brisa_gateway_viewers") == 1
+        gateway.process.send_signal(signal.SIGTERM)
+        code, errors = gateway.end()
+    assert (code, "Too many open files" in errors) == (0, False)
+    assert len(errors.splitlines()) < 10
+
+
+def test_the_soft_limit_of_open_files_is_raised_for_the_viewers() -> None:
+    with running(*limited("-Sn", 128), BRISA_MAX_VIEWERS="500") as gateway:
+        gateway.wait_for("the page is at")
+        assert metric(gateway, "process_max_fds") >= 700
+
+
+def test_a_connection_without_a_whole_request_is_closed_and_an_open_stream_is_not() -> None:
+    hasty = patched("from gateway.connection import Connection; Connection.request_within_s = 1")
+    whole, part = b"GET /text HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /text HTTP/1.1\r\n"
+    with running(*hasty) as gateway, ExitStack() as opened:
+        gateway.wait_for("the page is at")
+        stream = opened.enter_context(
+            httpx.stream("GET", f"{gateway.url}/api/v1/stream", timeout=WAIT_S)
+        )
+        assert stream.status_code == 200
+        for sent in (b"", part, whole, whole + part):
+            client = socket.create_connection(("127.0.0.1", gateway.port), WAIT_S)
+            opened.enter_context(client).sendall(sent)
+            assert all_of(client).count(b"200 OK") == sent.count(whole)
+        assert metric(gateway, "brisa_gateway_viewers") == 1
+
+
+def test_what_is_not_http_is_a_problem_too() -> None:
+    with running() as gateway:
+        gateway.wait_for("the page is at")
+        with socket.create_connection(("127.0.0.1", gateway.port), WAIT_S) as client:
+            client.sendall(b"nonsense\r\n\r\n")
+            head, _, body = all_of(client).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"content-type: application/problem+json" in head.lower()
+    assert b"x-content-type-options: nosniff" in head.lower()
+    assert ProblemView.model_validate_json(body).status == 400

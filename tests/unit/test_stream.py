@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -15,6 +16,7 @@ import httpx
 import pytest
 import uvicorn
 
+from gateway.connection import Connection
 from gateway.headers import SECURITY_HEADERS
 from gateway.problems import ProblemView
 from gateway.stream import PATH, Message, Stream
@@ -36,6 +38,7 @@ class Client:
     """One viewer: collects what is sent, and can stop reading."""
 
     method: str = "GET"
+    query: bytes = b""
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     status: int = 0
     answer: dict[str, str] = field(default_factory=dict)
@@ -78,7 +81,8 @@ class Client:
 
     @asynccontextmanager
     async def on(self, stream: Stream) -> AsyncIterator[Client]:
-        scope = {"type": "http", "method": self.method, "path": PATH, "headers": self.headers}
+        scope: dict[str, Any] = {"type": "http", "method": self.method, "path": PATH}
+        scope |= {"headers": self.headers, "query_string": self.query}
         task = asyncio.create_task(stream(scope, self.receive, self.send))
         yield self
         self.gone.set()
@@ -329,6 +333,58 @@ def test_a_viewer_whose_socket_failed_is_dropped_and_others_go_on(told: Told) ->
     run(check())
 
 
+def test_a_stream_that_opens_while_the_gateway_closes_ends_at_once(told: Told) -> None:
+    async def check() -> None:
+        client = Client()
+        client.reads.clear()
+        async with streaming(told) as stream, client.on(stream):
+            await asyncio.wait_for(client.blocked.wait(), WAIT_S)  # in the middle of its head
+            await stream.close()
+            client.reads.set()
+            await asyncio.wait_for(client.gone.wait(), WAIT_S)
+        assert client.ended
+
+    run(check())
+
+
+def test_nothing_is_written_to_a_viewer_that_left_during_the_round(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.stream.VIEWERS_AT_A_STRETCH", 1)  # all may come in between
+
+    async def check() -> None:
+        stream = Stream(told.board, utcnow=told.clock.utcnow)
+        one, two = Client(), Client()
+        async with one.on(stream), two.on(stream):
+            await one.next()
+            await two.next()
+            written: list[Message] = []
+
+            async def leave(message: Message) -> None:
+                written.append(message)
+                one.gone.set()
+                two.gone.set()
+
+            for viewer in stream._viewers:
+                viewer.send = leave
+            told.reading(2)
+            await stream._round(())
+            assert len(written) == 1
+
+    run(check())
+
+
+@pytest.mark.parametrize("query", [b"x=1", b"x", b"x=1&y=2", b"x=%ff"])
+def test_an_unknown_query_parameter_is_400_by_name(told: Told, query: bytes) -> None:
+    async def check() -> None:
+        async with streaming(told) as stream, Client(query=query).on(stream) as client:
+            await asyncio.wait_for(client.gone.wait(), WAIT_S)
+        view = ProblemView.model_validate_json(client.text)
+        assert (client.status, view.status, view.parameter) == (400, 400, "x")
+
+    run(check())
+
+
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("POST", 405), ("DELETE", 405)])
 def test_only_get_is_a_stream(told: Told, method: str, status: int) -> None:
     async def check() -> None:
@@ -348,11 +404,11 @@ def test_only_get_is_a_stream(told: Told, method: str, status: int) -> None:
 
 
 @contextmanager
-def served(told: Told) -> Iterator[tuple[str, Stream]]:
+def served(told: Told, http: Any = "h11") -> Iterator[tuple[str, Stream]]:
     """A real uvicorn in a thread, on a free port."""
     stream = Stream(told.board, shortest_pause_s=0)
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(stream, interface="asgi3", lifespan="off", http="h11", log_config=None)
+    config = uvicorn.Config(stream, interface="asgi3", lifespan="off", http=http, log_config=None)
     server = uvicorn.Server(config)
 
     async def serve() -> None:
@@ -396,6 +452,34 @@ def test_over_a_socket_a_change_arrives_and_a_viewer_that_leaves_is_forgotten(to
             stream.notify()
             next(received)
             assert stream.viewers() == 1
+
+
+def test_one_connection_too_many_takes_the_place_of_an_idle_one_and_of_no_stream(
+    told: Told,
+) -> None:
+    class Two(Connection):
+        at_most = 2
+
+    with served(told, Two) as (url, stream), contextlib.ExitStack() as opened:
+        address = (httpx.URL(url).host, httpx.URL(url).port or 0)
+
+        def connect() -> socket.socket:
+            return opened.enter_context(socket.create_connection(address, WAIT_S))
+
+        first = opened.enter_context(httpx.stream("GET", url, timeout=WAIT_S))
+        assert next(received := events(first))[0] == "state"
+        idle = connect()
+        idle.sendall(f"HEAD {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += idle.recv(4096)
+        second = opened.enter_context(httpx.stream("GET", url, timeout=WAIT_S))
+        assert next(others := events(second))[0] == "state"
+        assert idle.recv(1) == b""  # it gave way
+        assert connect().recv(1) == b""  # now both are streams: nobody does
+        told.reading(2)
+        stream.notify()
+        assert (next(received)[0], next(others)[0]) == ("change", "change")
 
 
 def test_over_a_socket_one_who_does_not_read_holds_up_nobody(told: Told) -> None:
