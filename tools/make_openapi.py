@@ -48,7 +48,8 @@ def _get(
     **answers: dict[str, Any],
 ) -> dict[str, Any]:
     """A path with its GET; `answers` are those other than 200, each by its status: `_404`."""
-    responses = {"200": {"description": summary, "content": content}}
+    bad = _problem("a query parameter that is unknown, or not allowed")
+    responses = {"200": {"description": summary, "content": content}, "400": bad}
     responses |= {status.removeprefix("_"): answer for status, answer in answers.items()}
     return {
         "get": {
@@ -73,7 +74,6 @@ def _lang() -> dict[str, Any]:
 def render() -> str:
     """The document, as it is in the file."""
     unchanged = {"description": "as the ETag in If-None-Match says"}
-    bad = _problem("a query parameter that is unknown, or not allowed")
     not_well = {"description": "what is wrong, one line each", "content": _text()}
     last_event = {
         "name": "Last-Event-ID",
@@ -91,7 +91,7 @@ def render() -> str:
             },
             "paths": {
                 "/api/v1/sensors": _get(
-                    "sensors", "Every sensor", _json(SensorList), _304=unchanged, _400=bad
+                    "sensors", "Every sensor", _json(SensorList), _304=unchanged
                 ),
                 "/api/v1/sensors/{node}/{sensor}": _get(
                     "sensor",
@@ -100,7 +100,6 @@ def render() -> str:
                     _id("node"),
                     _id("sensor"),
                     _304=unchanged,
-                    _400=bad,
                     _404=_problem("no such sensor"),
                 ),
                 "/api/v1/stream": _get(
@@ -115,7 +114,6 @@ def render() -> str:
                     "The report's one line for each sensor",
                     _text(),
                     _lang(),
-                    _400=bad,
                 ),
                 "/healthz": _get("healthz", "Alive", _text(), _503=not_well),
                 "/readyz": _get("readyz", "Ready", _text(), _503=not_well),
