@@ -58,7 +58,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         sensor.open()
         good = _print_reads(
-            sensor, args.count, interval_s, lambda outcome: show(outcome, args.lang)
+            sensor,
+            args.count,
+            interval_s,
+            lambda outcome: show(outcome, args.lang),
+            say_why=not args.json,
         )
     except SensorBroken as error:
         return _stopped(1, str(error))
@@ -74,8 +78,10 @@ def _print_reads(
     count: int | None,
     interval_s: float,
     line: Callable[[Measurement | NoReading], str],
+    *,
+    say_why: bool,
 ) -> int:
-    """Read and print; the number of readings."""
+    """Read and print; the number of readings. say_why: on standard error, where the line does not."""
     pause = Event()
     done = good = 0
     while True:
@@ -85,7 +91,8 @@ def _print_reads(
             good += 1
         except NoReading as error:
             outcome = error
-            print(f"edge read: {error}", file=sys.stderr)
+            if say_why:
+                print(f"edge read: {error}", file=sys.stderr)
         print(line(outcome), flush=True)
         done += 1
         if done == count:
