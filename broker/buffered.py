@@ -18,7 +18,7 @@ import ssl
 from collections.abc import Callable
 
 BUFFER_BYTES = 64 * 1024
-# Four times what the contract allows: a broker that sends more is not ours, and gets no memory.
+# Eight times what the contract allows: a broker that sends more is not ours, and gets no memory.
 LARGEST_PACKET_BYTES = 1024 * 1024
 # MQTT 3.1.1, 3.3.1: the first byte of a PUBLISH of QoS 0, but for DUP (8) and RETAIN (1).
 PUBLISH_QOS_0, KIND_AND_QOS, RETAIN = 0x30, 0xF6, 0x01

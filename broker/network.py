@@ -32,8 +32,8 @@ class NetworkLoop:
 
     connect: makes one attempt; raises OSError. on_failure: hears of it. delay_s: how long to wait
     before the next. on_look: about once a second, while connected. All are called in the loop's
-    thread. restful: rest under load, for those
-    who take in many messages and for whom a few milliseconds do not matter.
+    thread. restful: rest under load, for those who take in many messages and for whom a few
+    milliseconds do not matter.
     """
 
     def __init__(

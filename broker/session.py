@@ -9,7 +9,6 @@ that delivers what is in flight.
 
 from __future__ import annotations
 
-import errno
 import logging
 import random
 import ssl
@@ -34,6 +33,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from broker.buffered import BufferedContext
 from broker.network import NetworkLoop
 from broker.settings import BrokerSettings
+from broker.tls import client_context
 
 log = logging.getLogger(__name__)
 
@@ -139,8 +139,7 @@ class Session:
         self._loop: NetworkLoop | None = None
         self._up = threading.Event()
         self._failures = 0
-        self._refused = False
-        self._over = False
+        self._over = False  # has the end of this connection been said?
         self._connected_at_s = 0.0
         self._lost_at_once = 0
         self._subscribe_mid: int | None = None
@@ -167,7 +166,7 @@ class Session:
         on_message = _guarded(self._on_message) if self._on_message is not None else None
         # a PUBLISH of MQTT 5 has properties, which are paho's to read
         cut = on_message if self._protocol == 4 else None
-        client.tls_set_context(BufferedContext(self._tls_context(), cut))  # type: ignore[arg-type]
+        client.tls_set_context(BufferedContext(client_context(self._settings), cut))  # type: ignore[arg-type]
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
         client.connect_timeout = CONNECT_TIMEOUT_S
@@ -249,7 +248,7 @@ class Session:
         client = self._client
         if client is None:
             return
-        self._refused = self._over = False
+        self._over = False
         host, port, keepalive_s = self._address.host, self._address.port, self._settings.keepalive_s
         if self._protocol == 5:
             # by default only the first connect would begin with a clean session
@@ -266,7 +265,7 @@ class Session:
         _properties: Properties | None,
     ) -> None:
         if reason.is_failure:
-            self._refused = True
+            self._over = True
             self._failed(f"refused by the broker: {reason}{self._advice(str(reason))}")
             return
         self.connected = True
@@ -336,7 +335,7 @@ class Session:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        if self._over:  # paho tells twice of a keep-alive that ran out
+        if self._over:  # refused; or paho tells twice of a keep-alive that ran out
             return
         self._over = True
         was_connected, self.connected = self.connected, False
@@ -345,14 +344,9 @@ class Session:
         with self._lock:
             self._lock.notify_all()
         if not was_connected:
-            if not self._refused:
-                silent = "eep alive" in str(reason)
-                how = (
-                    "does not answer"
-                    if silent
-                    else f"hung up before it answered{self._why_hung_up()}"
-                )
-                self._failed(f"{self.where} {how}")
+            silent = "eep alive" in str(reason)
+            hung_up = f"hung up before it answered{self._why_hung_up()}"
+            self._failed(f"{self.where} {'does not answer' if silent else hung_up}")
             return
         if self._monotonic() - self._connected_at_s >= STABLE_S:
             self._failures = self._lost_at_once = 0
@@ -433,29 +427,6 @@ class Session:
             return ""
         who = f"user {self._address.user}" if self._address.user else "no user in the URL"
         return f" ({who}: check BRISA_BROKER_URL and BRISA_BROKER_PASSWORD_FILE)"
-
-    def _tls_context(self) -> ssl.SSLContext | None:
-        """Raises OSError with the name of the file that cannot be used."""
-        if not self._address.tls:
-            return None
-        ca, cert, key = (
-            self._settings.broker_ca,
-            self._settings.broker_cert,
-            self._settings.broker_key,
-        )
-        for path in filter(None, (ca, cert, key)):
-            path.read_bytes()  # ssl would not say which file is missing
-        try:
-            context = ssl.create_default_context(cafile=ca)
-        except ssl.SSLError as error:
-            raise OSError(errno.EINVAL, f"no CA certificate: {error.reason}", str(ca)) from None
-        if cert is not None:
-            try:
-                context.load_cert_chain(cert, key)
-            except ssl.SSLError as error:
-                why = f"no certificate with its key: {error.reason}"
-                raise OSError(errno.EINVAL, why, str(cert)) from None
-        return context
 
 
 def _guarded(callback: Callable[[Message], None]) -> Callable[[Message], None]:

@@ -191,7 +191,7 @@ def describe(*classes: type[Settings]) -> str:
             twin = f" (or {FILE_SUFFIX}: a file that holds it)" if _is_secret(field) else ""
             fixed = field.default is not None and field.default_factory is None
             default = f" [{field.default}]" if fixed else ""
-            allowed = f" ({_allowed(field)})" if _allowed(field) else ""
+            allowed = f" ({bounds})" if (bounds := _allowed(field)) else ""
             lines.append(f"  {PREFIX}{name.upper()}{twin}")
             lines.append(f"      {field.description}{allowed}{default}")
     return "\n".join(lines)

@@ -110,6 +110,12 @@ def answer(events: Iterable[Edge]) -> Frame | None:
     return Frame(line[max(first - _FIRST_BIT, 0)][0], data)
 
 
+def in_range(temperature_c: float, humidity_pct: float, model: Model) -> bool:
+    """Can `model` measure this? A NaN it cannot."""
+    coldest, hottest, driest, wettest = LIMITS[model]
+    return coldest <= temperature_c <= hottest and driest <= humidity_pct <= wettest
+
+
 def measurement(data: bytes, model: Model) -> Measurement:
     """What five bytes mean.
 
@@ -129,8 +135,7 @@ def measurement(data: bytes, model: Model) -> Measurement:
     if tenths is None:
         raise NoReading(Cause.RANGE, f"{data.hex(' ')} is no {model} reading: is it another model?")
     temperature_c, humidity_pct = tenths[0] / 10, tenths[1] / 10
-    coldest, hottest, driest, wettest = LIMITS[model]
-    if not (coldest <= temperature_c <= hottest and driest <= humidity_pct <= wettest):
+    if not in_range(temperature_c, humidity_pct, model):
         raise NoReading(
             Cause.RANGE,
             f"{temperature_c} °C, {humidity_pct} % is no {model} reading: is it another model?",

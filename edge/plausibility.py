@@ -38,7 +38,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge.frame import LIMITS, Model
+from edge.frame import Model, in_range
 from edge.sensors.base import Cause, Measurement, Sample
 
 
@@ -70,7 +70,7 @@ class Plausibility:
     """The filter for one sensor; offer it every sample in the order they were taken."""
 
     def __init__(self, model: Model = Model.DHT22) -> None:
-        self._limits = LIMITS[model]
+        self._model = model
         self._last: Sample | None = None
         self._held: list[Sample] = []
         self._agreeing = 0  # how many of the last in _held agree with each other
@@ -115,13 +115,8 @@ class Plausibility:
 
     def _possible(self, measured: Measurement) -> bool:
         """In the model's range (a NaN is not), and not the 0 °C and 0 % of a broken line."""
-        coldest, hottest, driest, wettest = self._limits
-        temperature_c, humidity_pct = measured.temperature_c, measured.humidity_pct
-        return (
-            coldest <= temperature_c <= hottest
-            and driest <= humidity_pct <= wettest
-            and (temperature_c, humidity_pct) != (0.0, 0.0)
-        )
+        values = measured.temperature_c, measured.humidity_pct
+        return in_range(*values, self._model) and values != (0.0, 0.0)
 
 
 def _slips(samples: list[Sample]) -> tuple[tuple[Sample, Cause], ...]:

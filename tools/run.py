@@ -25,7 +25,7 @@ from typing import TextIO
 
 from broker import credentials
 from broker.local import LOOPBACK, mosquitto_path
-from broker.settings import SettingsError
+from broker.settings import load as load_settings
 from edge.capture import CaptureError, load
 from edge.sensors.registry import DRIVERS
 from edge.settings import EdgeSettings
@@ -42,9 +42,9 @@ def main() -> int:
     try:
         sensors = _sensors(options.driver, options.capture, options.model)
         ports = _ports(options.port)
-        node = DEMO_NODE if options.driver is None else EdgeSettings().node
+        node = DEMO_NODE if options.driver is None else load_settings(EdgeSettings, {}).node
         lock = _locked(state)
-    except (SettingsError, ValueError) as error:
+    except ValueError as error:
         print(f"run: {error}", file=sys.stderr)
         return 1
     (state / "broker").mkdir(mode=0o700, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.frame import LIMITS, Model
+from edge.frame import Model, in_range
 from edge.sensors.base import Cause, Measurement, NoReading
 
 
@@ -12,9 +12,8 @@ def checked(temperature_c: float, humidity_pct: float, model: Model) -> Measurem
     Nor is 0 °C with 0 % a measurement: five zero bytes have a right sum, and the kernel's driver
     has been seen to answer them without an error.
     """
-    coldest, hottest, driest, wettest = LIMITS[model]
     empty = temperature_c == 0 and humidity_pct == 0
-    if empty or not (coldest <= temperature_c <= hottest and driest <= humidity_pct <= wettest):
+    if empty or not in_range(temperature_c, humidity_pct, model):
         values = f"{temperature_c:.1f} °C, {humidity_pct:.1f} %"
         raise NoReading(Cause.RANGE, f"{values} is no {model} reading")
     return Measurement(temperature_c, humidity_pct)

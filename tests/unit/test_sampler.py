@@ -58,10 +58,15 @@ class ScriptedSensor:
 def sampling(
     sensor: ScriptedSensor,
     on_sample: Callable[[Sample], None] = lambda _: None,
-    on_change: Callable[[], None] = lambda: None,
+    on_change: Callable[[Sampler], None] = lambda _: None,
 ) -> Iterator[Sampler]:
     sampler = Sampler(
-        "s", sensor, interval_s=0.01, clock=Clock(), on_sample=on_sample, on_change=on_change
+        "s",
+        sensor,
+        interval_s=0.01,
+        clock=Clock(),
+        on_sample=on_sample,
+        on_change=lambda: on_change(sampler),
     )
     sampler.start()
     try:
@@ -113,16 +118,12 @@ def test_a_sensor_that_fails_is_retrying_then_broken_then_ok_again() -> None:
     misses: list[Said] = [NoReading(Cause.TIMEOUT) for _ in range(BROKEN_AFTER)]
     sensor = ScriptedSensor(STEADY, STEADY, *misses, STEADY, STEADY)
 
-    def watch() -> None:
+    def watch(sampler: Sampler) -> None:
         if not states or states[-1] is not sampler.state:
             states.append(sampler.state)
 
-    sampler = Sampler(
-        "s", sensor, interval_s=0.01, clock=Clock(), on_sample=lambda _: None, on_change=watch
-    )
-    sampler.start()
-    assert sensor.exhausted.wait(PATIENCE_S)
-    sampler.stop(PATIENCE_S)
+    with sampling(sensor, on_change=watch):
+        pass
     assert states[-4:] == [
         SensorState.OK,
         SensorState.RETRYING,
@@ -134,17 +135,8 @@ def test_a_sensor_that_fails_is_retrying_then_broken_then_ok_again() -> None:
 def test_a_broken_sensor_is_looked_for_again_and_says_why() -> None:
     said: list[tuple[SensorState, str]] = []
     sensor = ScriptedSensor(SensorBroken("no device: add the overlay"), STEADY, STEADY)
-    sampler = Sampler(
-        "s",
-        sensor,
-        interval_s=0.01,
-        clock=Clock(),
-        on_sample=lambda _: None,
-        on_change=lambda: said.append((sampler.state, sampler.reason)),
-    )
-    sampler.start()
-    assert sensor.exhausted.wait(PATIENCE_S)
-    sampler.stop(PATIENCE_S)
+    with sampling(sensor, on_change=lambda s: said.append((s.state, s.reason))):
+        pass
     assert said[0] == (SensorState.BROKEN, "no device: add the overlay")
     assert (SensorState.OK, "") in said
     assert sensor.opened == 2
@@ -179,22 +171,13 @@ def test_good_readings_make_up_for_earlier_misses() -> None:
     script = [STEADY, STEADY, *misses, STEADY, *misses, STEADY]
     states: set[SensorState] = set()
     sensor = ScriptedSensor(*script)
-    sampler = Sampler(
-        "s",
-        sensor,
-        interval_s=0.01,
-        clock=Clock(),
-        on_sample=lambda _: None,
-        on_change=lambda: states.add(sampler.state),
-    )
-    sampler.start()
-    assert sensor.exhausted.wait(PATIENCE_S)
-    sampler.stop(PATIENCE_S)
+    with sampling(sensor, on_change=lambda s: states.add(s.state)):
+        pass
     assert states == {SensorState.OK, SensorState.RETRYING}
 
 
 def test_a_listener_that_fails_does_not_end_the_sampler(caplog: pytest.LogCaptureFixture) -> None:
-    def fail() -> None:
+    def fail(_: Sampler) -> None:
         raise ZeroDivisionError
 
     with sampling(ScriptedSensor(STEADY, STEADY, STEADY), on_change=fail) as sampler:
