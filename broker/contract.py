@@ -18,6 +18,7 @@ from typing import Annotated, NamedTuple, TypeVar
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -36,6 +37,8 @@ RESERVED_NODES = frozenset({"gateway", "recorder", "viewer"})
 MAX_PAYLOAD_BYTES = 16 * 1024
 MAX_BACKFILL_BYTES = 128 * 1024
 MAX_BACKFILL_READINGS = 500
+MAX_EARLIER_STREAMS = 32
+MAX_UNDATED_RANGES = 16
 # Wide enough for every sensor of the family (DHT22: -40 to 80 °C, 0 to 100 %), narrow enough that
 # an all-ones frame (6553.5) and a two's complement read as a magnitude (-3276) can never pass.
 TEMPERATURE_MIN_C, TEMPERATURE_MAX_C = -60.0, 125.0
@@ -103,6 +106,10 @@ class Topics:
         """The topic of a sensor's reading, health, backfill or stored."""
         return f"{self._prefix}{checked_id('node', node)}/{checked_id('sensor', sensor)}/{kind}"
 
+    def of_all(self, kind: Kind, node: str = "+") -> str:
+        """The filter for one kind of every sensor: of a node, or of all."""
+        return f"{self._prefix}{node}/+/{kind}"
+
     def parse(self, topic: str) -> Topic:
         """Take a topic apart. Raises ContractError for one that is not of the contract."""
         if not topic.startswith(self._prefix):
@@ -114,6 +121,12 @@ class Topics:
             case [node, sensor, kind] if kind in _SENSOR_KINDS:
                 return Topic(Kind(kind), checked_id("node", node), checked_id("sensor", sensor))
         raise ContractError(f"topic {shown(topic)}: not one of the contract's")
+
+
+def _rising(value: tuple[int, int]) -> tuple[int, int]:
+    if value[0] > value[1]:
+        raise ValueError("the first must not be above the last")
+    return value
 
 
 def _in_utc_ms(moment: datetime) -> str:
@@ -185,6 +198,7 @@ class SensorHealth(_Payload):
     stream: UUID | None = None
     oldest_seq: Seq | None = Field(default=None, description="the oldest that can be sent again")
     newest_seq: Seq | None = None
+    journal: Text = Field(default="", description="what is wrong with the journal; English")
 
 
 class NodeState(StrEnum):
@@ -203,24 +217,55 @@ class NodeStatus(_Payload):
 
 
 class Backfill(_Payload):
-    """`<root>/<node>/<sensor>/backfill`, not retained: readings that the recorder lacks."""
+    """`<root>/<node>/<sensor>/backfill`, not retained: readings that the recorder lacks.
+
+    With `after` the sender vouches that it has no other reading of the stream between that number
+    and the last one here (with no readings at all: none after it): what is missing there is lost.
+    """
 
     stream: UUID
-    readings: list[Measured] = Field(min_length=1, max_length=MAX_BACKFILL_READINGS)
+    after: int | None = Field(
+        default=None, ge=0, le=SEQ_MAX, description="nothing of the stream after it is left out"
+    )
+    readings: list[Measured] = Field(max_length=MAX_BACKFILL_READINGS)
 
     @model_validator(mode="after")
     def _oldest_first(self) -> Backfill:
         numbers = [reading.seq for reading in self.readings]
-        if any(later <= earlier for earlier, later in pairwise(numbers)):
-            raise ValueError("seq must rise from reading to reading")
+        if not numbers and self.after is None:
+            raise ValueError("no readings, and no number after which there are none")
+        if any(later <= earlier for earlier, later in pairwise([self.after or 0, *numbers])):
+            raise ValueError("seq must rise from reading to reading, beginning above after")
         return self
 
 
-class Stored(_Payload):
-    """`<root>/<node>/<sensor>/stored`, retained: all up to `seq` is in the database."""
+Range = Annotated[tuple[Seq, Seq], Field(description="first and last seq"), AfterValidator(_rising)]
+
+
+class Mark(_Payload):
+    """How far a stream is in the database."""
 
     stream: UUID
-    seq: int = Field(ge=0, le=SEQ_MAX, description="0: nothing yet")
+    seq: int = Field(ge=0, le=SEQ_MAX, description="all up to here is stored, or known to be lost")
+    missing: int = Field(
+        default=0, ge=0, description="how many it lacks of those that it knows to exist"
+    )
+    undated: list[Range] = Field(
+        default_factory=list,
+        max_length=MAX_UNDATED_RANGES,
+        description="stored with the date of a clock that was not synchronised: if the date is"
+        " known by now, send these again",
+    )
+
+
+class Stored(Mark):
+    """`<root>/<node>/<sensor>/stored`, retained: how far the sensor's streams are."""
+
+    earlier: list[Mark] = Field(
+        default_factory=list,
+        max_length=MAX_EARLIER_STREAMS,
+        description="the sensor's other streams: those not whole, and those heard of lately",
+    )
 
 
 P = TypeVar("P", bound=BaseModel)

@@ -16,7 +16,7 @@ def configure(level: str, fmt: Literal["auto", "text", "json"], name: str) -> No
 
 
 def _text_formatter(name: str) -> logging.Formatter:
-    return logging.Formatter(f"%(asctime)s {name:<7} %(levelname)-7s %(message)s", "%H:%M:%S")
+    return logging.Formatter(f"%(asctime)s {name:<8} %(levelname)-7s %(message)s", "%H:%M:%S")
 
 
 def _json_formatter(name: str) -> logging.Formatter:

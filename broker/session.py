@@ -20,6 +20,7 @@ from typing import Literal, Protocol
 from uuid import uuid4
 
 from paho.mqtt.client import (
+    MQTT_ERR_QUEUE_SIZE,
     MQTT_ERR_SUCCESS,
     Client,
     ConnectFlags,
@@ -38,7 +39,7 @@ from broker.tls import client_context
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
-BACKOFF_FIRST_S, BACKOFF_LONGEST_S = 0.5, 30.0
+BACKOFF_FIRST_S = 0.5
 # One every process at most: 20 in flight, and what one burst of a node's sensors may add.
 MAX_QUEUED = 1000
 # A connection that ends before this is no success: the back-off goes on from where it was.
@@ -87,17 +88,20 @@ def unique_client_id(name: str) -> str:
     return f"brisa-{name}-{uuid4().hex[:8]}"
 
 
-def backoff_s(attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
-    """Seconds to wait before attempt 1, 2, 3 …: doubling, bounded, half of it random."""
-    longest = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2 ** min(attempt - 1, 10))
-    return uniform(longest / 2, longest)
+def backoff_s(
+    attempt: int, longest_s: float, uniform: Callable[[float, float], float] = random.uniform
+) -> float:
+    """Seconds to wait before attempt 1, 2, 3 …: doubling up to `longest_s`, half of it random."""
+    most_s = min(longest_s, BACKOFF_FIRST_S * 2 ** min(attempt - 1, 20))
+    return uniform(most_s / 2, most_s)
 
 
 class Session:
     """A connection to the broker that comes back by itself.
 
     on_message: called in the network thread for each message. on_up: called there after each
-    connect, once every subscription was granted. on_refused: called there with topic and reason
+    connect, once every subscription was granted; on_synchronised: and when what the broker retained
+    for them has come. on_refused: called there with topic and reason
     when the broker refused a publish (MQTT 5). restful: under load, take messages in by the hundred
     and a few milliseconds late.
     """
@@ -112,6 +116,7 @@ class Session:
         subscriptions: Sequence[Subscription] = (),
         on_message: Callable[[Message], None] | None = None,
         on_up: Callable[[], None] | None = None,
+        on_synchronised: Callable[[], None] | None = None,
         on_down: Callable[[str], None] | None = None,
         on_refused: Callable[[str, str], None] | None = None,
         restful: bool = False,
@@ -131,6 +136,7 @@ class Session:
         self._subscriptions = tuple(subscriptions)
         self._on_message = on_message
         self._on_up = on_up
+        self._on_synchronised = on_synchronised
         self._on_down = on_down
         self._on_refused = on_refused
         self._restful = restful
@@ -181,7 +187,7 @@ class Session:
             client,
             connect=self._try_to_connect,
             on_failure=self._connect_failed,
-            delay_s=lambda: backoff_s(max(self._failures, 1)),
+            delay_s=lambda: backoff_s(max(self._failures, 1), self._settings.reconnect_s),
             on_look=self._look,
             restful=self._restful,
         )
@@ -216,6 +222,8 @@ class Session:
             raise NotConnectedError(self.last_error or "not connected to the broker")
         info = client.publish(topic, payload, qos=1, retain=retain)
         loop.wake()
+        if info.rc == MQTT_ERR_QUEUE_SIZE:  # paho has not taken it
+            raise NotConnectedError(f"{MAX_QUEUED} messages are on their way")
         with self._lock:
             answer = self._answered.pop(info.mid, None)
             if answer is None:
@@ -304,6 +312,8 @@ class Session:
     ) -> None:
         if mid == self._fence_mid:
             self.synchronised = True
+            if self._on_synchronised is not None:
+                _guarded_call(self._on_synchronised)
             return
         if mid != self._subscribe_mid:
             return

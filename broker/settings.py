@@ -59,6 +59,9 @@ class BrokerSettings(Settings):
         int,
         Field(ge=5, le=3600, description="a silent connection is given up after twice this"),
     ] = 15
+    reconnect_s: Annotated[
+        float, Field(ge=0.5, le=3600, description="the longest wait before it connects again")
+    ] = 30.0
     root: Annotated[str, Field(description="the first level of every topic")] = DEFAULT_ROOT
 
     @field_validator("broker_url")

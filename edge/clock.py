@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 # adjtimex(2): the clock is not synchronised to a reliable server.
 TIME_ERROR = 5
 # struct timex is 208 bytes on 64-bit Linux and smaller on 32-bit; all zero asks and sets nothing.
 TIMEX_BYTES = 512
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock:
@@ -25,3 +27,13 @@ class Clock:
         """Does the kernel count its clock as synchronised? Needs no privilege."""
         state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
         return 0 <= state < TIME_ERROR
+
+    def boot_id(self) -> str:
+        """Which run of the machine this is: the monotonic clock counts from its start.
+
+        Empty where the kernel does not say.
+        """
+        try:
+            return BOOT_ID.read_text(encoding="ascii").strip()
+        except OSError:
+            return ""

@@ -1,18 +1,15 @@
-"""/healthz, /readyz and /metrics of the edge, on a port of its own."""
+"""What the edge says on /healthz, /readyz and /metrics."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterable, Sequence
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.registry import Collector
 
 from broker.contract import SensorState
+from broker.probes import Probed
 from edge.clock import Clock
+from edge.journal import Journal
 from edge.publisher import Publisher
 from edge.sampler import Sampler
 
@@ -21,12 +18,15 @@ from edge.sampler import Sampler
 STALLED_S = 60.0
 
 
-class Health(Collector):
+class Health(Probed):
     """What the probes and Prometheus are told."""
 
-    def __init__(self, samplers: Sequence[Sampler], publisher: Publisher, clock: Clock) -> None:
+    def __init__(
+        self, samplers: Sequence[Sampler], publisher: Publisher, journal: Journal, clock: Clock
+    ) -> None:
         self._samplers = samplers
         self._publisher = publisher
+        self._journal = journal
         self._clock = clock
 
     def alive(self) -> list[str]:
@@ -41,6 +41,8 @@ class Health(Collector):
                 problems.append(f"the sampler of {sampler.name} is stuck for {silent_s:.0f} s")
         if not self._publisher.session.network_thread_alive:
             problems.append("the network thread has ended")
+        if not self._publisher.backfiller.alive:
+            problems.append("the back-fill has ended")
         return problems
 
     def ready(self) -> list[str]:
@@ -79,7 +81,30 @@ class Health(Collector):
             for one in SensorState:
                 state.add_metric([sampler.name, one.value], float(sampler.state is one))
         session = self._publisher.session
-        yield from (readings, attempts, discarded, state)
+        behind = GaugeMetricFamily(
+            "brisa_edge_behind",
+            "Readings in the journal that the recorder has not said to have; 0 without one",
+            labels=["sensor"],
+        )
+        for name in self._journal.sensors():
+            behind.add_metric([name], self._publisher.backfiller.behind(name))
+        yield from (readings, attempts, discarded, state, behind)
+        yield CounterMetricFamily(
+            "brisa_edge_backfilled",
+            "Readings sent again, from the journal",
+            value=self._publisher.backfiller.sent_total,
+        )
+        yield GaugeMetricFamily(
+            "brisa_edge_journal_readings", "Readings in the journal", value=self._journal.rows()
+        )
+        yield GaugeMetricFamily(
+            "brisa_edge_journal_bytes", "Its size on the card", value=self._journal.size_bytes()
+        )
+        yield GaugeMetricFamily(
+            "brisa_edge_journal_sound",
+            "0 while it was damaged, or is in memory only; the sensor's health says why",
+            value=not self._journal.problem,
+        )
         yield CounterMetricFamily(
             "brisa_edge_published", "Messages given to MQTT", value=self._publisher.published_total
         )
@@ -97,63 +122,3 @@ class Health(Collector):
             "1 while the kernel counts its clock as right",
             value=self._clock.synchronised(),
         )
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 64  # of the 5 that is the default, a probe may find none free
-
-
-class HealthServer:
-    """Answers in a thread of its own. `start` raises OSError where the port is taken."""
-
-    def __init__(self, health: Health, host: str, port: int) -> None:
-        self._health = health
-        self._host = host
-        self._port = port
-        self._server: ThreadingHTTPServer | None = None
-
-    def start(self) -> None:
-        registry = CollectorRegistry()
-        registry.register(self._health)
-        handler = _handler(self._health, lambda: generate_latest(registry))
-        self._server = _Server((self._host, self._port), handler)
-        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return self._server.server_port if self._server is not None else self._port
-
-    def stop(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-
-
-def _handler(health: Health, metrics: Callable[[], bytes]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 3  # a client that sends nothing does not keep a thread for long
-
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            if path == "/metrics":
-                self._answer(200, CONTENT_TYPE_PLAIN_0_0_4, metrics())
-            elif path in {"/healthz", "/readyz"}:
-                problems = health.alive() if path == "/healthz" else health.ready()
-                text = "\n".join(problems or ["ok"]) + "\n"
-                self._answer(503 if problems else 200, "text/plain; charset=utf-8", text.encode())
-            else:
-                self._answer(404, "text/plain", b"try /healthz, /readyz or /metrics\n")
-
-        def _answer(self, status: int, content_type: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Probes ask every few seconds: no line for them."""
-
-    return Handler

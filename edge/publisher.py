@@ -1,8 +1,10 @@
-"""From the samplers to MQTT: the newest reading and health of each sensor, and the node's status.
+"""From the samplers to the journal, and on to MQTT: the newest reading and health of each sensor,
+the node's status, and what the recorder lacks.
 
-What was measured while the broker was away is not queued here: the newest is published on return
-(the journal, which keeps all, takes this place). Everything retained is said again after every
-reconnect, since a broker may have come back without its memory.
+Every sample is in the journal before it is published. What was measured while the broker was away
+is not queued here: the newest is published on return, and what the recorder lacks is sent from the
+journal (backfill.py). Everything retained is said again after every reconnect, since a broker may
+have come back without its memory.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import UUID, uuid4
 
 from broker import __version__
 from broker.contract import (
+    Backfill,
     ContractError,
     Kind,
     NodeState,
@@ -22,11 +24,14 @@ from broker.contract import (
     Reading,
     SensorHealth,
     SensorState,
+    Stored,
     Topics,
     parse_payload,
 )
 from broker.session import Message, NotConnectedError, Session, Subscription, Will, unique_client_id
+from edge.backfill import Backfiller
 from edge.clock import Clock
+from edge.journal import Journal
 from edge.sampler import Sampler
 from edge.sensors.base import Sample
 from edge.settings import EdgeSettings
@@ -35,18 +40,6 @@ log = logging.getLogger(__name__)
 
 # Counters in a health message may be this old; a change of state is said at once.
 HEALTH_EVERY_S = 60.0
-
-
-class Numbering:
-    """Numbers the readings of a sensor 1, 2, 3 … in a stream that begins with the process."""
-
-    def __init__(self) -> None:
-        self.stream: UUID = uuid4()
-        self.seq = 0
-
-    def next(self) -> int:
-        self.seq += 1
-        return self.seq
 
 
 @dataclass
@@ -66,19 +59,30 @@ class Publisher:
         settings: EdgeSettings,
         *,
         clock: Clock,
+        journal: Journal,
         session_factory: Callable[..., Session] = Session,
     ) -> None:
         self.published_total = 0
         self.twin = ""
         self._leaving = False
+        self._open = False  # may readings go out? not before the recorder's word has come
         self._clock = clock
         self._topics = Topics(settings.root)
         self._node = settings.node
         self._samplers: dict[str, Sampler] = {}
-        self._numbering: dict[str, Numbering] = {}
+        self._journal = journal
         self._newest: dict[str, Reading] = {}
         self._said: dict[str, _Said] = {}
         self._lock = threading.RLock()
+        self.backfiller = Backfiller(
+            journal,
+            publish=self._backfill,
+            lock=self._lock,
+            alone=lambda: not self.twin,
+            monotonic_s=clock.monotonic_s,
+            after_s=settings.backfill_after_s,
+            per_s=settings.backfill_per_s,
+        )
         client_id = unique_client_id(settings.node)
         self._instance = client_id
         self._status_topic = self._topics.status(settings.node)
@@ -87,40 +91,38 @@ class Publisher:
             client_id=client_id,
             protocol=5,
             will=Will(self._status_topic, self._status(NodeState.OFFLINE)),
-            subscriptions=[Subscription(self._status_topic, qos=1, no_local=True)],
+            subscriptions=[
+                Subscription(self._status_topic, qos=1, no_local=True),
+                Subscription(self._topics.of_all(Kind.STORED, settings.node), qos=1),
+            ],
             on_message=self._heard,
-            on_up=self._say_everything,
+            on_up=self._say_state,
+            on_synchronised=self._say_readings,
+            on_down=self._down,
         )
 
     def add(self, sampler: Sampler) -> None:
         self._samplers[sampler.name] = sampler
-        self._numbering[sampler.name] = Numbering()
         self._said[sampler.name] = _Said()
 
     def start(self) -> None:
+        """Connect. The journal is open by now. Raises OSError for unreadable TLS files."""
+        self.backfiller.start()
         self.session.start()
 
     def stop(self) -> None:
         """Say `offline` (an orderly good-bye keeps the will unsaid), deliver it, and leave."""
         self._leaving = True
+        self.backfiller.stop()
         self._publish(self._status_topic, self._status(NodeState.OFFLINE))
         if not self.session.stop() and self.session.connects_total:
             log.warning("the broker did not acknowledge everything before the end")
 
     def sample(self, name: str, sample: Sample) -> None:
-        """Number an accepted sample and publish it."""
+        """Journal an accepted sample, and publish it."""
         with self._lock:
-            numbering = self._numbering[name]
-            reading = Reading(
-                stream=numbering.stream,
-                seq=numbering.next(),
-                measured_at=sample.measured_at,
-                clock_synchronised=sample.clock_synchronised,
-                temperature_c=sample.measurement.temperature_c,
-                humidity_pct=sample.measurement.humidity_pct,
-                source=self._samplers[name].sensor.source,
-            )
-            self._newest[name] = reading
+            source = self._samplers[name].sensor.source
+            self._newest[name] = self._journal.append(name, sample, source)
             self._say_reading(name)
 
     def changed(self, name: str) -> None:
@@ -133,7 +135,9 @@ class Publisher:
                 self._say_health(name)
 
     def health(self, name: str) -> SensorHealth:
-        sampler, numbering = self._samplers[name], self._numbering[name]
+        sampler = self._samplers[name]
+        current = self._journal.current(name)
+        rows = current if current is not None and current.newest_seq else None
         return SensorHealth(
             state=sampler.state,
             since=sampler.since,
@@ -143,27 +147,64 @@ class Publisher:
             interval_s=sampler.interval_s,
             readings=sampler.readings,
             discarded={cause.value: count for cause, count in sorted(sampler.discarded.items())},
-            stream=numbering.stream,
-            newest_seq=numbering.seq or None,
+            stream=current.stream if current is not None else None,
+            oldest_seq=rows.oldest_seq if rows is not None else None,
+            newest_seq=rows.newest_seq if rows is not None else None,
+            journal=self._journal.problem[:500],
         )
 
     # ---- in the session's network thread
 
-    def _say_everything(self) -> None:
+    def _say_state(self) -> None:
         """After every connect: the broker may know nothing, or still what an old will said."""
         with self._lock:
             self._publish(self._status_topic, self._status(NodeState.ONLINE))
             for name in self._samplers:
                 self._say_health(name)
+
+    def _say_readings(self) -> None:
+        """After that, when the recorder's word has come, if there is one."""
+        with self._lock:
+            self._open = True
+            for name in self._samplers:
                 self._say_reading(name)
 
+    def _down(self, _reason: str) -> None:
+        with self._lock:
+            self._open = False
+            self.backfiller.disconnected()
+
     def _heard(self, message: Message) -> None:
-        """Somebody else spoke of this node's status."""
         try:
-            status = parse_payload(NodeStatus, message.payload)
+            topic = self._topics.parse(message.topic)
+            if topic.kind is Kind.STATUS:
+                self._heard_status(parse_payload(NodeStatus, message.payload), message)
+            elif topic.kind is Kind.STORED and message.payload:
+                self._heard_stored(topic.sensor, parse_payload(Stored, message.payload))
         except ContractError as error:
-            log.warning("a strange status of this node on %s: %s", message.topic, error)
-            return
+            log.warning("a strange message on %s: %s", message.topic, error)
+
+    def _heard_stored(self, name: str, stored: Stored) -> None:
+        """The recorder's word: how far it is."""
+        with self._lock:
+            above = self.backfiller.heard(name, stored)
+            if above is None:
+                return
+            log.warning(
+                "sensor %s: the recorder has readings up to %d that are not of this journal, which"
+                " ended at %d: was an old copy of it put back? A new stream begins",
+                name,
+                stored.seq,
+                above,
+            )
+            self._journal.fork(name, above)
+            self.backfiller.of(name).start()
+            self._newest.pop(name, None)  # it has another number by now: back-fill sends it
+            if name in self._samplers:
+                self._say_health(name)
+
+    def _heard_status(self, status: NodeStatus, message: Message) -> None:
+        """Somebody else spoke of this node's status."""
         ours = status.instance == self._instance and status.state is NodeState.ONLINE
         if ours or self._leaving:  # an echo: not every broker knows `no_local`
             return
@@ -183,13 +224,21 @@ class Publisher:
 
     def _say_reading(self, name: str) -> None:
         reading = self._newest.get(name)
-        if reading is not None:
+        if reading is not None and self._open:
+            self.backfiller.of(name).published(reading)
             self._publish(self._topics.of(Kind.READING, self._node, name), reading.to_json())
 
     def _say_health(self, name: str) -> None:
         health = self.health(name)
+        if health.stream is not None and health.oldest_seq is not None:
+            self.backfiller.of(name).let_out(health.stream, health.oldest_seq - 1)
         if self._publish(self._topics.of(Kind.HEALTH, self._node, name), health.to_json()):
             self._said[name] = _Said(health.state, health.reason, self._clock.monotonic_s())
+
+    def _backfill(self, name: str, batch: Backfill) -> None:
+        topic = self._topics.of(Kind.BACKFILL, self._node, name)
+        self.session.publish(topic, batch.to_json())
+        self.published_total += 1
 
     def _publish(self, topic: str, payload: bytes) -> bool:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,31 @@ class EdgeSettings(BrokerSettings):
     health_port: Annotated[int, Field(ge=0, le=65535, description="and on which port; 0: none")] = (
         9101
     )
+    journal: Annotated[
+        Path | None,
+        Field(description="the journal's file [~/.local/state/brisa/NODE.db]"),
+    ] = None
+    journal_days: Annotated[
+        float, Field(gt=0, le=3650, description="how long readings are kept in it, days")
+    ] = 7.0
+    journal_bytes: Annotated[
+        int, Field(ge=65536, le=2**40, description="its size; the oldest go beyond that")
+    ] = 64 * 1024 * 1024
+    journal_sync_every: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10_000,
+            description="readings that a power cut may take; fewer wear the card more",
+        ),
+    ] = 12
+    backfill_after_s: Annotated[
+        float,
+        Field(ge=0.1, le=3600, description="a reading not stored by then is sent again, seconds"),
+    ] = 5.0
+    backfill_per_s: Annotated[
+        float, Field(ge=1, le=100_000, description="readings sent again in a second, at most")
+    ] = 1000.0
     sysfs_root: Annotated[Path, Field(description="where sysfs is mounted")] = Path("/sys")
     dev_root: Annotated[Path, Field(description="where the devices are")] = Path("/dev")
 
@@ -61,6 +87,14 @@ class EdgeSettings(BrokerSettings):
     @classmethod
     def _sensor(cls, value: str | None) -> str | None:
         return value if value is None else checked_id("sensor", value)
+
+    @property
+    def journal_path(self) -> Path:
+        """`journal`, or where a user's programs keep their state (XDG Base Directory)."""
+        if self.journal is not None:
+            return self.journal
+        state = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+        return Path(state) / "brisa" / f"{self.node}.db"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure(settings.log_level, settings.log_format, "gateway")
     for line in unknown_variables(os.environ, GatewaySettings):
         logging.getLogger(__name__).warning("%s", line)
-    from gateway.server import Gateway  # noqa: PLC0415 - a wrong setting is said before all this
+    from gateway.server import Gateway, HistoryError  # noqa: PLC0415 - a wrong setting is said before all this
 
     try:
         Gateway(settings).run()
-    except OSError as error:
+    except (OSError, HistoryError) as error:
         print(f"gateway: {error}", file=sys.stderr)
         return 1
     return 0

@@ -6,15 +6,19 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request, send_from_directory, url_for
 
-from gateway import api, page, probes, problems, text
+from gateway import api, history_api, page, probes, problems, text
 from gateway.board import Board
 from gateway.feed import Feed
 from gateway.headers import SECURITY_HEADERS
 from gateway.rejections import Rejections
 from gateway.views import utcnow
+
+if TYPE_CHECKING:
+    from gateway.history.watch import Watch
 
 HERE = Path(__file__).parent
 
@@ -26,17 +30,19 @@ def create_app(
     *,
     viewers: Callable[[], int] = lambda: 0,
     utcnow: Callable[[], datetime] = utcnow,
+    watch: Watch | None = None,
 ) -> Flask:
-    """viewers: how many streams are open."""
+    """viewers: how many streams are open; watch: of the history, if there is one."""
     app = Flask(__name__)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     assets = Assets(HERE / "static")
     app.jinja_env.globals["asset"] = assets.url
     problems.register(app)
-    app.register_blueprint(page.blueprint(board, utcnow))
+    app.register_blueprint(page.blueprint(board, utcnow, watch))
     app.register_blueprint(text.blueprint(board))
     app.register_blueprint(api.blueprint(board))
-    app.register_blueprint(probes.blueprint(board, feed, rejections, viewers))
+    app.register_blueprint(history_api.blueprint(watch, utcnow))
+    app.register_blueprint(probes.blueprint(board, feed, rejections, viewers, watch))
     app.add_url_rule("/openapi.json", view_func=openapi)
     app.after_request(assets.keep)
     app.after_request(_secure)

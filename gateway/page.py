@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, render_template, request
+from markupsafe import Markup
 
 from gateway.board import Board
+from gateway.history.sentences import sentence, state
 from gateway.problems import checked_query
 from gateway.text import checked_language
-from gateway.texts import DEFAULT_LANGUAGE, LANGUAGES, TEXTS, age, count, moment, number
+from gateway.texts import DEFAULT_LANGUAGE, HISTORY, LANGUAGES, TEXTS, age, count, moment, number
 from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS, ViewState
 
+if TYPE_CHECKING:
+    from gateway.history.watch import Seen, Watch
 
-def blueprint(board: Board, utcnow: Callable[[], datetime]) -> Blueprint:
+
+def blueprint(board: Board, utcnow: Callable[[], datetime], watch: Watch | None) -> Blueprint:
     page = Blueprint("page", __name__)
+    account = Account(watch, utcnow)
 
     @page.get("/")
     def overview() -> Response:
@@ -35,6 +42,7 @@ def blueprint(board: Board, utcnow: Callable[[], datetime]) -> Blueprint:
                 "defaultInterval": DEFAULT_INTERVAL_S,
             },
             views=views,
+            history=account.html(language),
             feed=board.feed,
             feed_ever_up=board.feed_version > 0,
             states=list(ViewState),
@@ -43,13 +51,53 @@ def blueprint(board: Board, utcnow: Callable[[], datetime]) -> Blueprint:
             age=lambda since: age(since, now, language),
             moment=moment,
         )
-        response = Response(html)
-        response.headers["Content-Language"] = language
-        response.headers["Vary"] = "Accept-Language"
-        response.cache_control.no_cache = True
+        return _answer(html, language)
+
+    @page.get("/history")
+    def history() -> Response:
+        """The page's section of that name, for the script; empty where there is no history."""
+        language = _language()
+        response = _answer(account.html(language), language)
+        response.add_etag()
+        response.make_conditional(request)
         return response
 
     return page
+
+
+class Account:
+    """The page's section about the history: made once for each account of it, not each visitor."""
+
+    def __init__(self, watch: Watch | None, utcnow: Callable[[], datetime]) -> None:
+        self._watch = watch
+        self._utcnow = utcnow
+        self._made: dict[str, tuple[Seen, Markup]] = {}
+
+    def html(self, language: str) -> Markup:
+        if self._watch is None:
+            return Markup("")
+        seen = self._watch.seen()
+        made = self._made.get(language)
+        if made is None or made[0] is not seen:
+            now = self._utcnow()
+            html = render_template(
+                "history.html",
+                texts=HISTORY[language],
+                seen=seen,
+                state=state,
+                sentences=lambda audit: sentence(audit, language, now),
+                moment=moment,
+            )
+            made = self._made[language] = (seen, Markup(html))  # noqa: S704 - a template made it
+        return made[1]
+
+
+def _answer(html: str, language: str) -> Response:
+    response = Response(html)
+    response.headers["Content-Language"] = language
+    response.headers["Vary"] = "Accept-Language"
+    response.cache_control.no_cache = True
+    return response
 
 
 def _language() -> str:

@@ -22,9 +22,15 @@ from gateway.views import ViewState
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
 
+    from gateway.history.watch import Watch
+
 
 def blueprint(
-    board: Board, feed: Feed, rejections: Rejections, viewers: Callable[[], int]
+    board: Board,
+    feed: Feed,
+    rejections: Rejections,
+    viewers: Callable[[], int],
+    watch: Watch | None,
 ) -> Blueprint:
     probes = Blueprint("probes", __name__)
     registries: list[CollectorRegistry] = []
@@ -45,7 +51,7 @@ def blueprint(
 
         checked_query()
         if not registries:
-            registries.append(_registry(_Collector(board, feed, rejections, viewers)))
+            registries.append(_registry(_Collector(board, feed, rejections, viewers, watch)))
         text = exposition.generate_latest(registries[0])
         return Response(text, content_type=exposition.CONTENT_TYPE_PLAIN_0_0_4)
 
@@ -72,16 +78,24 @@ class _Collector:
     """Reads the board when Prometheus asks; nothing is counted twice."""
 
     def __init__(
-        self, board: Board, feed: Feed, rejections: Rejections, viewers: Callable[[], int]
+        self,
+        board: Board,
+        feed: Feed,
+        rejections: Rejections,
+        viewers: Callable[[], int],
+        watch: Watch | None,
     ) -> None:
         self._board = board
         self._feed = feed
         self._rejections = rejections
         self._viewers = viewers
+        self._watch = watch
 
     def collect(self) -> Iterator[Metric]:
         yield from self._sensors()
         yield from self._gateway()
+        if self._watch is not None:
+            yield from self._history(self._watch)
 
     def _sensors(self) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415
@@ -112,6 +126,24 @@ class _Collector:
             for one in ViewState:
                 state.add_metric((*key, one), float(view.state is one))
         yield from (temperature, humidity, newest, state)
+
+    def _history(self, watch: Watch) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415
+
+        seen = watch.seen()
+        up = seen.audit is not None and not seen.problem
+        yield GaugeMetricFamily("brisa_history_up", "1 while it can be read", float(up))
+        for name, means in (
+            ("stored", "readings ever stored"),
+            ("missing", "readings that the node is still to send"),
+            ("lost", "readings that will not come any more"),
+        ):
+            family = GaugeMetricFamily(
+                f"brisa_history_{name}_readings", means, labels=["node", "sensor"]
+            )
+            for one in seen.audit.sensors if seen.audit is not None and up else ():
+                family.add_metric((one.node, one.sensor), getattr(one, name))
+            yield family
 
     def _gateway(self) -> Iterator[Metric]:
         from prometheus_client.core import (  # noqa: PLC0415

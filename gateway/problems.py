@@ -30,8 +30,16 @@ class ProblemView(BaseModel):
 class Problem(Exception):
     """Raised by a view to answer with this problem."""
 
-    def __init__(self, status: HTTPStatus, detail: str, parameter: str | None = None) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        parameter: str | None = None,
+        *,
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(detail)
+        self.retry_after_s = retry_after_s
         self.status = status
         self.detail = detail
         self.parameter = parameter
@@ -74,7 +82,10 @@ def _answer(status: HTTPStatus, detail: str, parameter: str | None = None) -> Re
 
 
 def _problem(problem: Problem) -> Response:
-    return _answer(problem.status, problem.detail, problem.parameter)
+    response = _answer(problem.status, problem.detail, problem.parameter)
+    if problem.retry_after_s is not None:
+        response.headers["Retry-After"] = str(problem.retry_after_s)
+    return response
 
 
 def _http_error(error: HTTPException) -> Response:

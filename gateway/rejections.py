@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 log = logging.getLogger(__name__)
 
@@ -15,10 +15,18 @@ CAUSES = ("foreign_topic", "bad_payload", "too_many_sensors", "too_many_topics",
 
 
 class Rejections:
-    """Counters, with the latest example of each cause for the log."""
+    """Counters, with the latest example of each cause for the log. `fate`: what became of them."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        causes: Iterable[str] = CAUSES,
+        fate: str = "not shown",
+    ) -> None:
         self._monotonic = monotonic
+        self._causes = tuple(causes)
+        self._fate = fate
         self._lock = threading.Lock()
         self._totals: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
@@ -34,7 +42,7 @@ class Rejections:
     def totals(self) -> dict[str, int]:
         """Every cause, also those that never happened."""
         with self._lock:
-            return {cause: self._totals[cause] for cause in CAUSES}
+            return {cause: self._totals[cause] for cause in (*self._causes, *self._totals)}
 
     def report_if_due(self) -> None:
         """Log what is new, in one line; at once after a quiet minute, then once a minute."""
@@ -50,7 +58,7 @@ class Rejections:
                 f"{n} {cause} (last: {_line(self._examples[cause])})" for cause, n in new.items()
             ]
         self._reported_at_s = now_s
-        log.warning("not shown: %s", "; ".join(parts))
+        log.warning("%s: %s", self._fate, "; ".join(parts))
 
 
 def _line(text: str) -> str:

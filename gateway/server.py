@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from a2wsgi import WSGIMiddleware
@@ -17,16 +18,23 @@ from broker.contract import Topics
 from broker.session import Session, Subscription, unique_client_id
 from gateway.app import create_app
 from gateway.board import Board
+from gateway.bridge import Bridge
 from gateway.connection import Connection, room_for
 from gateway.feed import Feed
+from gateway.history_api import PATHS
 from gateway.rejections import Rejections
 from gateway.settings import GatewaySettings
 from gateway.stream import ASGI, PATH, Receive, Scope, Send, Stream
+
+if TYPE_CHECKING:
+    from gateway.history.watch import Watch
 
 log = logging.getLogger(__name__)
 
 # Requests are short, and a slow reader holds no thread: a2wsgi queues what is left to send.
 PAGE_THREADS = 4
+# The history's requests wait for a database: they have threads of their own to wait in.
+HISTORY_THREADS = 4
 # From the end of draining to the end of the process, for what is still being sent.
 STOP_WITHIN_S = 5
 BACKLOG = 128
@@ -38,6 +46,10 @@ class PortError(OSError):
     """The address cannot be listened on; the text is one line that names it."""
 
 
+class HistoryError(Exception):
+    """The history's URL is of no use; the text is one line that says why."""
+
+
 class Gateway:
     """MQTT in, HTTP out. `run` returns after SIGTERM or Ctrl-C."""
 
@@ -45,8 +57,9 @@ class Gateway:
         self._settings = settings
 
     def run(self) -> None:
-        """Raises PortError, and OSError for TLS files that cannot be read."""
+        """Raises PortError, HistoryError, and OSError for TLS files that cannot be read."""
         settings = self._settings
+        watch = _watch(settings)
         listener = listen(settings.host, settings.port)
         topics = Topics(settings.root)
         rejections = Rejections()
@@ -58,7 +71,7 @@ class Gateway:
         feed = Feed(board, topics, rejections, max_sensors=settings.max_sensors)
         connections, viewers = room_for(settings.max_viewers)
         stream = Stream(board, max_viewers=viewers)
-        pages = create_app(board, feed, rejections, viewers=stream.viewers)
+        pages = create_app(board, feed, rejections, viewers=stream.viewers, watch=watch)
         session = Session(
             settings,
             client_id=unique_client_id("gateway"),
@@ -74,25 +87,49 @@ class Gateway:
         with listener:
             session.start()
             feed.start()
+            if watch is not None:
+                watch.start()
             try:
                 app = Dispatcher(stream, pages)
                 asyncio.run(serve(settings, app, stream, feed, listener, connections))
             finally:
                 session.stop(timeout_s=1.0)
                 feed.stop()
+                if watch is not None:
+                    watch.stop()
         log.info("stopped")
 
 
+def _watch(settings: GatewaySettings) -> Watch | None:
+    """Raises HistoryError."""
+    if settings.history_url is None:
+        return None
+    from gateway.history.store import Store, StoreError  # noqa: PLC0415 - not without a history
+    from gateway.history.watch import Watch  # noqa: PLC0415
+
+    password = settings.history_password
+    secret = None if password is None else password.get_secret_value()
+    try:
+        return Watch(Store(settings.history_url, secret, read_only=True))
+    except StoreError as error:
+        raise HistoryError(str(error)) from None
+
+
 class Dispatcher:
-    """The stream's address to the stream, all else to the pages."""
+    """The stream's address to the stream, the history's to its threads, all else to the pages."""
 
     def __init__(self, stream: Stream, pages: Flask) -> None:
         self._stream = stream
         # a2wsgi has its own words for ASGI's types, uvicorn others again
         self._pages: ASGI = WSGIMiddleware(pages.wsgi_app, workers=PAGE_THREADS)  # type: ignore[assignment,arg-type]
+        self._history = Bridge(pages.wsgi_app, threads=HISTORY_THREADS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._stream if scope["path"] == PATH else self._pages
+        app: ASGI = self._pages
+        if scope["path"] == PATH:
+            app = self._stream
+        elif PATHS.fullmatch(scope["path"]):
+            app = self._history
         await app(scope, receive, send)
 
 
@@ -123,6 +160,8 @@ async def serve(
     )
     # start and end are ours to tell, and what strangers send is not worth a line each
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    # the bridge itself says what it broke off
+    logging.getLogger("uvicorn.error").addFilter(lambda line: "without completing" not in line.msg)
     server = Server(config, stream, feed, settings.drain_s)
     stream.start()
     await server.serve(sockets=[listener])

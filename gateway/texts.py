@@ -101,6 +101,85 @@ _ENGLISH = {
     "text_empty": "No sensors yet.",
 }
 TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType({"es": _SPANISH, "en": _ENGLISH})
+# What is said of the history; the page's script needs none of it. _1 is for one, _n for others.
+HISTORY: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "es": {
+            "title": "Historial",
+            "whole": "Completo",
+            "missing": "Completándose",
+            "lost": "Con pérdidas",
+            "none": "Sin lecturas",
+            "nothing": "Aún no hay ninguna lectura guardada: ¿está en marcha el registrador?"
+            " (python -m gateway.history)",
+            "waiting": "Leyendo el historial…",
+            "away": "Ahora no se puede leer el historial; el registro de la pasarela dice por qué.",
+            "as_of": "Lo que sigue es del {moment}.",
+            "csv": "CSV de las últimas 24 horas",
+            "json": "Historial como JSON",
+            "all_1": "La única lectura, del {day}, está guardada.",
+            "all_n": "Las {n} lecturas desde el {day} están todas guardadas.",
+            "stored_0": "Aún no hay ninguna lectura guardada.",
+            "stored_1": "Está guardada 1 lectura desde el {day}.",
+            "stored_n": "Están guardadas {n} lecturas desde el {day}.",
+            "missing_1": "Falta 1 lectura, que el nodo aún puede enviar.",
+            "missing_n": "Faltan {n} lecturas, que el nodo aún puede enviar.",
+            "lost_1": "Se perdió 1 lectura{when}: {why}.",
+            "lost_n": "Se perdieron {n} lecturas{when}: {why}.",
+            "of_day": " del {day}",
+            "of_days": " entre el {day} y el {until}",
+            "silent": "no llegó nada del nodo durante {duration}",
+            "aged": "el nodo no conservó copia",
+            "more_1": "Con otro hueco más, se perdieron {n} lecturas en total.",
+            "more_n": "Con otros {gaps} huecos más, se perdieron {n} lecturas en total.",
+            "hours_1": "1 hora",
+            "hours_n": "{n} horas",
+            "days_1": "1 día",
+            "days_n": "{n} días",
+            "day": "{day} de {month}",
+            "year": "{day} de {year}",
+            "months": "enero febrero marzo abril mayo junio julio agosto septiembre octubre"
+            " noviembre diciembre",
+        },
+        "en": {
+            "title": "History",
+            "whole": "Complete",
+            "missing": "Being completed",
+            "lost": "Readings lost",
+            "none": "No readings",
+            "nothing": "No reading is stored yet: is the recorder running?"
+            " (python -m gateway.history)",
+            "waiting": "Reading the history…",
+            "away": "The history cannot be read now; the gateway's log says why.",
+            "as_of": "What follows is of {moment}.",
+            "csv": "CSV of the last 24 hours",
+            "json": "History as JSON",
+            "all_1": "The only reading, of {day}, is stored.",
+            "all_n": "All {n} readings since {day} are stored.",
+            "stored_0": "No reading is stored yet.",
+            "stored_1": "1 reading since {day} is stored.",
+            "stored_n": "{n} readings since {day} are stored.",
+            "missing_1": "1 reading is missing, which the node can still send.",
+            "missing_n": "{n} readings are missing, which the node can still send.",
+            "lost_1": "1 reading{when} was lost: {why}.",
+            "lost_n": "{n} readings{when} were lost: {why}.",
+            "of_day": " of {day}",
+            "of_days": " between {day} and {until}",
+            "silent": "nothing came from the node for {duration}",
+            "aged": "the node kept no copy",
+            "more_1": "With one more gap, {n} readings were lost in all.",
+            "more_n": "With {gaps} more gaps, {n} readings were lost in all.",
+            "hours_1": "1 hour",
+            "hours_n": "{n} hours",
+            "days_1": "1 day",
+            "days_n": "{n} days",
+            "day": "{day} {month}",
+            "year": "{day} {year}",
+            "months": "January February March April May June July August September October"
+            " November December",
+        },
+    }
+)
 LANGUAGES = tuple(TEXTS)
 
 
@@ -109,6 +188,13 @@ def number(value: float | None, language: str) -> str:
     if value is None:
         return "–"
     return f"{value:.1f}".replace(".", "," if language == "es" else ".")
+
+
+def whole(value: int, language: str) -> str:
+    """With the language's sign between thousands; in Spanish none in a number of four digits."""
+    if language == "es":
+        return str(value) if abs(value) < 10_000 else f"{value:,}".replace(",", ".")
+    return f"{value:,}"
 
 
 def age(since: datetime | None, now: datetime, language: str) -> str:

@@ -1,7 +1,8 @@
-"""Fixtures that need a real broker."""
+"""Fixtures that need a real broker, or a real database."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -9,6 +10,15 @@ from pathlib import Path
 import pytest
 
 from broker.local import mosquitto_path
+from tests.databases import (
+    SERVERS,
+    Database,
+    NotInstalledError,
+    Server,
+    database_on,
+    sqlite_database,
+)
+from tests.proxy import Proxy
 from tests.support import RunningBroker, running_broker
 
 NODES = ("pi-1", "pi-2")
@@ -24,6 +34,16 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {item.nodeid}: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests noted of their run: seeds, by which it can be had again."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            if isinstance(report, pytest.TestReport) and report.when == "call":
+                for name, value in report.user_properties:
+                    if name == "note":
+                        terminalreporter.write_line(f"{report.nodeid}: {value}")
 
 
 def need_mosquitto() -> None:
@@ -46,3 +66,76 @@ def mosquitto(tmp_path: Path) -> Iterator[RunningBroker]:
     need_mosquitto()
     with running_broker("mosquitto", tmp_path / "broker", NODES) as broker:
         yield broker
+
+
+@contextlib.contextmanager
+def need_server(kind: str, *, durable: bool) -> Iterator[Server]:
+    try:
+        server = SERVERS[kind](durable=durable)
+    except NotInstalledError as error:
+        pytest.skip(str(error))
+    with contextlib.closing(server):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Server]:
+    """One for all the tests of this process: do not kill it."""
+    with need_server("postgresql", durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[Server]:
+    """One for all the tests of this process: do not kill it."""
+    with need_server("mariadb", durable=False) as server:
+        yield server
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    """A file that is not there yet."""
+    with sqlite_database(tmp_path) as database:
+        yield database
+
+
+@pytest.fixture
+def postgresql(postgresql_server: Server, tmp_path: Path) -> Iterator[Database]:
+    """An empty database on a real PostgreSQL that others use too."""
+    with database_on(postgresql_server, tmp_path) as database:
+        yield database
+
+
+@pytest.fixture
+def mariadb(mariadb_server: Server, tmp_path: Path) -> Iterator[Database]:
+    """An empty database on a real MariaDB that others use too."""
+    with database_on(mariadb_server, tmp_path) as database:
+        yield database
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def any_database(request: pytest.FixtureRequest) -> Database:
+    """Each of the three kinds in turn, empty."""
+    database: Database = request.getfixturevalue(request.param)
+    return database
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def any_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """Each of the two kinds in turn, on a server of the test's own, which it may kill."""
+    with need_server(request.param, durable=True) as server, database_on(server, tmp_path) as own:
+        yield own
+
+
+@pytest.fixture
+def own_postgresql(tmp_path: Path) -> Iterator[Database]:
+    """An empty database on a PostgreSQL of the test's own, which it may kill."""
+    with need_server("postgresql", durable=True) as server, database_on(server, tmp_path) as own:
+        yield own
+
+
+@pytest.fixture
+def proxy(mosquitto: RunningBroker) -> Iterator[Proxy]:
+    """A TCP proxy before Mosquitto, which a test may cut or hold."""
+    with Proxy(mosquitto.port) as between:
+        yield between

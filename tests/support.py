@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,13 +72,21 @@ class Process:
         env: Mapping[str, str] | None = None,
         cwd: Path = REPOSITORY,
     ) -> None:
+        # whoever does not say where its journal is gets one that is forgotten
+        self._state = tempfile.TemporaryDirectory(prefix="brisa-test-", ignore_cleanup_errors=True)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("BRISA_")}
         self.url = ""
         self.lines: list[str] = []
         self._queue: queue.Queue[str | None] = queue.Queue()
         self.popen = subprocess.Popen(
             command,
-            env={**kept, "PYTHONUNBUFFERED": "1", "BRISA_LOG_FORMAT": "text", **(env or {})},
+            env={
+                **kept,
+                "PYTHONUNBUFFERED": "1",
+                "XDG_STATE_HOME": self._state.name,
+                "BRISA_LOG_FORMAT": "text",
+                **(env or {}),
+            },
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -131,6 +140,7 @@ class Process:
         self._reader.join(PATIENCE_S)
         if self.popen.stdout is not None:
             self.popen.stdout.close()
+        self._state.cleanup()
 
     def __enter__(self) -> Self:
         return self
@@ -190,6 +200,7 @@ class RunningBroker:
             broker_url=self.url(user, protocol),
             broker_password=SecretStr(self.password(user)),
             keepalive_s=5,
+            reconnect_s=1,
         )
 
     def env(self, user: str, protocol: Literal[4, 5] = 4) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from tests.databases import Database
 from tests.support import Process, RunningBroker, eventually, free_port, python
 
 REPLAYED = "aula=replay;patio=replay,model=dht22"
@@ -17,14 +18,26 @@ REPLAYED = "aula=replay;patio=replay,model=dht22"
 
 @dataclass
 class System:
-    """The whole, from the sensor to HTTP. `edge_env` and `gateway_env` add variables."""
+    """The whole, from the sensor to HTTP. `edge_env`, `recorder_env`, `gateway_env` add variables.
+
+    With a database the gateway shows its history, and a recorder can be started. edge_module: what
+    runs as the edge.
+    """
 
     broker: RunningBroker
     edge_env: dict[str, str] = field(default_factory=dict)
     gateway_env: dict[str, str] = field(default_factory=dict)
+    recorder_env: dict[str, str] = field(default_factory=dict)
+    database: Database | None = None
+    edge_module: str = "edge"
     port: int = field(default_factory=free_port)
     edge: Process | None = None
     gateway: Process | None = None
+    recorder: Process | None = None
+
+    @property
+    def journal(self) -> Path:
+        return self.broker.state.parent / "journal.db"
 
     @property
     def url(self) -> str:
@@ -33,20 +46,38 @@ class System:
     def start_edge(self) -> Process:
         self.edge = python(
             "-m",
-            "edge",
+            self.edge_module,
             env={
                 "BRISA_NODE": "pi-1",
                 "BRISA_SENSORS": REPLAYED,
                 "BRISA_INTERVAL_S": "0.5",
                 "BRISA_KEEPALIVE_S": "5",
+                "BRISA_RECONNECT_S": "1",
                 "BRISA_HEALTH_PORT": "0",
+                "BRISA_JOURNAL": str(self.journal),
                 **self.broker.env("pi-1", 5),
                 **self.edge_env,
             },
         )
         return self.edge
 
-    def start_gateway(self) -> Process:
+    def start_recorder(self) -> Process:
+        assert self.database is not None
+        self.recorder = python(
+            "-m",
+            "gateway.history",
+            env={
+                "BRISA_KEEPALIVE_S": "5",
+                "BRISA_RECONNECT_S": "1",
+                "BRISA_HEALTH_PORT": "0",
+                **self.broker.env("recorder", 5),
+                **self.database.env,
+                **self.recorder_env,
+            },
+        )
+        return self.recorder
+
+    def start_gateway(self, *, wait: bool = True) -> Process:
         self.gateway = python(
             "-m",
             "gateway",
@@ -54,11 +85,14 @@ class System:
                 "BRISA_HOST": "127.0.0.1",
                 "BRISA_PORT": str(self.port),
                 "BRISA_KEEPALIVE_S": "5",
+                "BRISA_RECONNECT_S": "1",
                 **self.broker.env("gateway"),
+                **(self.database.env if self.database is not None else {}),
                 **self.gateway_env,
             },
         )
-        eventually("the gateway answers", lambda: self.get("/healthz"))
+        if wait:
+            eventually("the gateway answers", lambda: self.get("/healthz"))
         return self.gateway
 
     def get(self, path: str, **options: Any) -> httpx.Response:
@@ -81,7 +115,7 @@ class System:
         return self.get("/readyz").status_code == 200
 
     def close(self) -> None:
-        for process in (self.gateway, self.edge):
+        for process in (self.gateway, self.edge, self.recorder):
             if process is not None:
                 process.close()
 

@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from broker.contract import ID_PATTERN  # noqa: E402 - found by the line above
+from gateway.history.views import AuditView, HistoryView  # noqa: E402
+from gateway.history_api import MAX_EXPORTS, MAX_POINTS, POINTS  # noqa: E402
 from gateway.problems import MEDIA_TYPE, ProblemView  # noqa: E402
 from gateway.texts import DEFAULT_LANGUAGE, LANGUAGES  # noqa: E402
 from gateway.views import SensorList, SensorView  # noqa: E402
@@ -24,6 +26,10 @@ STREAM = (
     "`state` (a SensorList) first, or with a Last-Event-ID of this epoch what has changed since;"
     " then `change` (what changed, whole, and `removed`), `feed` (`{feed: FeedView}`, when the"
     " gateway loses or finds the broker) and, every 15 s, `heartbeat`. Each has `server_time`."
+)
+HISTORY = (
+    "A sensor's past: up to `points` buckets of time from the fittest roll-up, or with `format=csv`"
+    " every reading, stream by stream, as the database has it"
 )
 
 
@@ -71,6 +77,48 @@ def _lang() -> dict[str, Any]:
     return {"name": "lang", "in": "query", "schema": schema}
 
 
+def _query(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _history() -> dict[str, dict[str, Any]]:
+    unchanged = {"description": "as the ETag in If-None-Match says"}
+    none = "no history is configured"
+    away = "the database is away, or its tables are another version's"
+    moment = "ISO 8601 with a zone, or a date: its midnight, UTC"
+    return {
+        "/api/v1/sensors/{node}/{sensor}/history": _get(
+            "history",
+            HISTORY,
+            _json(HistoryView) | _text("text/csv"),
+            _id("node"),
+            _id("sensor"),
+            _query("from", f"{moment}. Default: a day before `to`", type="string"),
+            _query("to", f"{moment}; itself not in it. Default: now", type="string"),
+            _query(
+                "points",
+                "JSON only",
+                type="integer",
+                minimum=1,
+                maximum=MAX_POINTS,
+                default=POINTS,
+            ),
+            _query("format", "of the answer", type="string", enum=["json", "csv"], default="json"),
+            _304=unchanged,
+            _404=_problem(f"no such sensor, or {none}"),
+            _503=_problem(f"{away}; or {MAX_EXPORTS} exports are under way. See Retry-After"),
+        ),
+        "/api/v1/audit": _get(
+            "audit",
+            "Of each stream: what is stored, missing and lost",
+            _json(AuditView),
+            _304=unchanged,
+            _404=_problem(none),
+            _503=_problem(f"{away}. See Retry-After"),
+        ),
+    }
+
+
 def render() -> str:
     """The document, as it is in the file."""
     unchanged = {"description": "as the ETag in If-None-Match says"}
@@ -87,7 +135,7 @@ def render() -> str:
             "info": {
                 "title": "brisa gateway",
                 "version": "1",
-                "description": "Temperature and humidity, as they are now.",
+                "description": "Temperature and humidity, as they are now and as they were.",
             },
             "paths": {
                 "/api/v1/sensors": _get(
@@ -102,6 +150,7 @@ def render() -> str:
                     _304=unchanged,
                     _404=_problem("no such sensor"),
                 ),
+                **_history(),
                 "/api/v1/stream": _get(
                     "stream",
                     STREAM,

@@ -1,4 +1,5 @@
-"""`make run`: broker, edge and gateway as real processes on this machine, each started again if it dies.
+"""`make run`: broker, edge, recorder and gateway as real processes on this machine, each started
+again if it dies.
 
 supervisor keeps them; this only picks the ports, writes its configuration below .run/, and says
 when the page is there.
@@ -141,7 +142,8 @@ def _ports(page: str) -> Mapping[str, int]:
     if not _free("0.0.0.0", int(page)):
         raise ValueError(f"port {page} is taken: choose another with make run PORT=…")
     broker = _first_free(1883, pair=mosquitto_path() is None)
-    return {"page": int(page), "broker": broker, "health": _first_free(9101)}
+    health = _first_free(9101, pair=True)
+    return {"page": int(page), "broker": broker, "health": health, "recorder": health + 1}
 
 
 def _locked(state: Path) -> TextIO:
@@ -190,8 +192,16 @@ def _forget(broker: Path) -> None:
 def _supervisord(state: Path, ports: Mapping[str, int], node: str, sensors: str) -> str:
     passwords = state / "broker" / "credentials"
     v5 = ports["broker"] + (0 if mosquitto_path() else 1)
+    recorder = {
+        "HISTORY_URL": f"sqlite:///{state / 'history' / 'history.db'}",
+        "BROKER_URL": f"mqtt://recorder@{LOOPBACK}:{v5}",
+        "BROKER_PASSWORD_FILE": str(passwords / "recorder"),
+        "HEALTH_HOST": LOOPBACK,
+        "HEALTH_PORT": str(ports["recorder"]),
+    }
     edge = {
         "NODE": node,
+        "JOURNAL": str(state / "edge" / f"{node}.db"),
         "SENSORS": sensors,
         "INTERVAL_S": "5",
         "BROKER_URL": f"mqtt://{node}@{LOOPBACK}:{v5}",
@@ -201,6 +211,7 @@ def _supervisord(state: Path, ports: Mapping[str, int], node: str, sensors: str)
     }
     gateway = {
         "PORT": str(ports["page"]),
+        "HISTORY_URL": recorder["HISTORY_URL"],
         "BROKER_URL": f"mqtt://gateway@{LOOPBACK}:{ports['broker']}",
         "BROKER_PASSWORD_FILE": str(passwords / "gateway"),
     }
@@ -217,8 +228,10 @@ def _supervisord(state: Path, ports: Mapping[str, int], node: str, sensors: str)
                 "broker",
                 f"broker --port {ports['broker']} --node {node} --state '{_escaped(state / 'broker')}'",
             ),
-            _program(2, "edge", "edge", edge),
+            _program(2, "recorder", "gateway.history", recorder),
             _program(3, "gateway", "gateway", gateway),
+            # the first to end: what it has read by then is stored by the others
+            _program(4, "edge", "edge", edge),
         ]
     )
 

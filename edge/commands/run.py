@@ -11,9 +11,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from broker.logs import configure
+from broker.probes import HealthServer
 from broker.settings import SettingsError, load, unknown_variables
 from edge.clock import Clock
-from edge.health import Health, HealthServer
+from edge.health import Health
+from edge.journal import Journal
 from edge.publisher import Publisher
 from edge.sampler import Sampler
 from edge.settings import EdgeSettings, build, plans
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def run(_options: argparse.Namespace | None = None) -> int:
+def run(_options: argparse.Namespace | None = None, clock: Clock | None = None) -> int:
     """Returns the exit code: 0 after SIGTERM or Ctrl-C, 2 for a setting that is not allowed."""
     try:
         settings = load(EdgeSettings, os.environ)
@@ -35,8 +37,16 @@ def run(_options: argparse.Namespace | None = None) -> int:
     configure(settings.log_level, settings.log_format, "edge")
     for line in unknown_variables(os.environ, EdgeSettings):
         log.warning("%s", line)
-    clock = Clock()
-    publisher = Publisher(settings, clock=clock)
+    clock = clock or Clock()
+    journal = Journal(
+        settings.journal_path,
+        node=settings.node,
+        clock=clock,
+        days=settings.journal_days,
+        max_bytes=settings.journal_bytes,
+        sync_every=settings.journal_sync_every,
+    )
+    publisher = Publisher(settings, clock=clock, journal=journal)
     samplers = [
         Sampler(
             name,
@@ -51,7 +61,7 @@ def run(_options: argparse.Namespace | None = None) -> int:
     for sampler in samplers:
         publisher.add(sampler)
     health = HealthServer(
-        Health(samplers, publisher, clock), settings.health_host, settings.health_port
+        Health(samplers, publisher, journal, clock), settings.health_host, settings.health_port
     )
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -59,6 +69,7 @@ def run(_options: argparse.Namespace | None = None) -> int:
     try:
         if settings.health_port:
             health.start()
+        journal.open()
         publisher.start()
     except OSError as error:
         where = f"{settings.health_host}:{settings.health_port}"
@@ -79,5 +90,6 @@ def run(_options: argparse.Namespace | None = None) -> int:
     for sampler in samplers:
         sampler.stop()
     publisher.stop()
+    journal.close()
     health.stop()
     return 0

@@ -197,6 +197,19 @@
     cards.forEach(tick);
     summarise();
   }, 1000);
+  // What became of the readings is the server's own HTML, which escapes what comes from MQTT.
+  const SECTION = "history";
+  async function renewHistory() {
+    const shown = document.getElementById(SECTION);
+    if (document.hidden || !shown || shown.contains(document.activeElement)) return;
+    const answer = await fetch(`/history?lang=${settings.language}`);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = answer.ok && page.getElementById(SECTION);
+    if (fresh && !fresh.isEqualNode(shown)) shown.replaceWith(fresh);
+  }
+  const renew = () => renewHistory().catch(() => {}); // the page says by itself that it is alone
+  setInterval(renew, 30000);
+  document.addEventListener("visibilitychange", renew);
   document.querySelectorAll(".since time[datetime]").forEach((time) => {
     setText(time, moment(time.dateTime));
   });

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +16,15 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.chaos.evidence import database_rows, journal_rows, newest
+from tests.databases import Database
 from tests.support import Process, eventually, free_port, python
 from tests.system import captures
 
 # One after the other: each looks for the first free port from 1883 on.
 pytestmark = pytest.mark.xdist_group("make_run")
+
+PROCESSES = 5  # supervisor, and the broker, recorder, gateway and edge that it keeps
 
 
 @contextmanager
@@ -57,8 +64,12 @@ def children(pid: int) -> dict[str, int]:
             continue
         if int(stat[1]) == pid:
             name = words[words.index("-m") + 1] if "-m" in words else Path(words[0]).name
-            found[name.split(".")[0]] = int(folder.name)
+            found[name.removesuffix(".supervisord")] = int(folder.name)
     return found
+
+
+def lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def programs(run: Process) -> dict[str, int]:
@@ -97,7 +108,7 @@ def test_it_shows_two_sensors_and_starts_again_whatever_is_killed(tmp_path: Path
         assert run.stop(signal.SIGINT) == 0
         assert run.lines[-1] == "run: stopped"
         assert "Traceback" not in run.output
-        assert not [pid for pid in group if Path(f"/proc/{pid}").exists()]
+        assert not any(map(lives, group))
 
 
 def test_nothing_is_left_when_it_is_killed_itself(tmp_path: Path) -> None:
@@ -105,7 +116,71 @@ def test_nothing_is_left_when_it_is_killed_itself(tmp_path: Path) -> None:
         run.wait_for("brisa is at")
         group = [*programs(run).values(), *children(run.popen.pid).values()]
         run.stop(signal.SIGKILL)
-        eventually("all ended", lambda: not [pid for pid in group if Path(f"/proc/{pid}").exists()])
+        eventually("all ended", lambda: not any(map(lives, group)))
+
+
+def below(pid: int) -> list[int]:
+    """All that a process started, and what that started."""
+    found = list(children(pid).values())
+    return found + [one for child in found for one in below(child)]
+
+
+def count(history: Path) -> int:
+    """How many readings are stored."""
+    if not history.exists():
+        return 0
+    with contextlib.closing(sqlite3.connect(history)) as opened:
+        try:
+            found: int = opened.execute("SELECT count(*) FROM reading").fetchone()[0]
+        except sqlite3.OperationalError:  # it has no tables yet
+            return 0
+        return found
+
+
+def audit(history: Path) -> tuple[int, str]:
+    """What `python -m gateway.history audit` says: its exit code, and its words."""
+    with python(
+        *("-m", "gateway.history", "audit", "--verify"),
+        env={"BRISA_HISTORY_URL": f"sqlite:///{history}"},
+    ) as process:
+        return process.wait(), process.output
+
+
+def test_nothing_is_lost_when_it_is_killed_ten_times(tmp_path: Path) -> None:
+    """In turn it alone, whose programs end with it, and all of it at once; also while it starts."""
+    state = tmp_path / "state"
+    history = state / "history" / "history.db"
+    for number in range(10):
+        before = count(history)
+        with running(state) as run:
+            eventually("all is started", lambda run=run: len(below(run.popen.pid)) == PROCESSES)  # type: ignore[misc]
+            if number % 3:
+                eventually("it stores", lambda before=before: count(history) > before)  # type: ignore[misc]
+            group = below(run.popen.pid)
+            for pid in (run.popen.pid, *(group if number % 2 else ())):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            run.wait()
+        eventually("all ended", lambda group=group: not any(map(lives, group)))  # type: ignore[misc]
+    before = count(history)
+    with running(state) as run:
+        eventually("it stores", lambda: count(history) > before)
+        eventually("all is stored", lambda: audit(history)[0] == 0)
+        assert run.stop(signal.SIGINT) == 0
+        assert "Traceback" not in run.output
+    code, said = audit(history)
+    assert code == 0, said
+    database = Database("sqlite", f"sqlite:///{history}", "", state, name=str(history))
+    rows = database_rows(database)
+    stored, journal = dict(rows), journal_rows(state / "edge" / "demo.db")
+    assert len(stored) == len(rows)
+    reach = newest(stored)
+    assert len(reach) == 2, said  # a process that is killed needs no new stream
+    assert stored == {key: row for key, row in journal.items() if key.seq <= reach[key.of]}
+    for sensor in ("aula", "patio"):
+        assert re.search(
+            rf"^demo/{sensor}: All \d+ readings since .* are stored\.$", said, re.MULTILINE
+        )
 
 
 def fresh(run: Process, stamp: float) -> bool:

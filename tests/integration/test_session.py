@@ -17,6 +17,7 @@ import pytest
 
 from broker.buffered import BufferedSocket
 from broker.session import (
+    MAX_QUEUED,
     Message,
     NotConnectedError,
     Session,
@@ -26,6 +27,7 @@ from broker.session import (
     unique_client_id,
 )
 from broker.settings import BrokerSettings
+from tests.proxy import Mode, Proxy
 from tests.support import PATIENCE_S, RunningBroker, eventually
 
 
@@ -225,6 +227,28 @@ def test_a_publish_that_the_acl_refuses_is_seen_by_its_reason(
         assert "refused brisa/pi-2/s/reading" in caplog.text
 
 
+def test_what_finds_no_room_is_not_waited_for(mosquitto: RunningBroker, proxy: Proxy) -> None:
+    """The wire is silent, and what is queued is at its bound."""
+    inbox = Inbox()
+    with sessions(mosquitto) as connect:
+        connect("viewer", 4, subscriptions=[Subscription("brisa/#", 1)], on_message=inbox)
+        url = f"mqtt://pi-1@127.0.0.1:{proxy.port}"
+        settings = mosquitto.settings("pi-1", 5).model_copy(update={"broker_url": url})
+        edge = Session(settings, client_id="slow", protocol=5)
+        edge.start()
+        assert edge.wait_until_up(PATIENCE_S)
+        proxy.switch(Mode.HOLD)
+        for number in range(MAX_QUEUED):
+            edge.publish("brisa/pi-1/s/reading", b"%d" % number)
+        with pytest.raises(NotConnectedError, match=f"{MAX_QUEUED} messages are on their way"):
+            edge.publish("brisa/pi-1/s/reading", b"one more")
+        proxy.switch(Mode.PASS)
+        assert edge.stop(PATIENCE_S)
+        assert [inbox.next()[1] for _ in range(MAX_QUEUED)] == [
+            b"%d" % number for number in range(MAX_QUEUED)
+        ]
+
+
 def test_an_unreachable_broker_is_named_and_does_not_block(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -351,7 +375,7 @@ def test_what_is_no_good_broker_is_said_and_left_and_tried_again(
 
 
 def test_the_wait_between_attempts_doubles_is_bounded_and_partly_random() -> None:
-    longest = [backoff_s(attempt, lambda _low, high: high) for attempt in range(1, 12)]
+    longest = [backoff_s(attempt, 30, lambda _low, high: high) for attempt in range(1, 12)]
     assert longest[:4] == [0.5, 1, 2, 4]
     assert max(longest) == longest[-1] == 30
-    assert [backoff_s(attempt, lambda low, _high: low) for attempt in (1, 2)] == [0.25, 0.5]
+    assert [backoff_s(attempt, 30, lambda low, _high: low) for attempt in (1, 2)] == [0.25, 0.5]

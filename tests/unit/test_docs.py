@@ -57,7 +57,7 @@ def test_every_command_has_help(command: str) -> None:
         assert "usage: " in process.output
 
 
-MODELS: list[type[Payload]] = [Reading, SensorHealth, NodeStatus, Backfill, Stored]
+MODELS: list[type[Payload]] = [Reading, SensorHealth, NodeStatus, Stored, Backfill]
 
 
 def test_the_contract_s_snippets_are_payloads() -> None:

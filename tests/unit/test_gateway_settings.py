@@ -31,6 +31,7 @@ def test_variables_are_read_by_name() -> None:
         ("BRISA_MAX_VIEWERS", "many"),
         ("BRISA_HOST", ""),
         ("BRISA_ROOT", "a/+"),
+        ("BRISA_HISTORY_URL", "oracle://h/d"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(variable: str, value: str) -> None:
@@ -55,3 +56,10 @@ def test_help_names_every_variable(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for name in GatewaySettings.model_fields:
         assert f"BRISA_{name.upper()}" in text
+
+
+def test_there_is_no_history_unless_it_is_named_and_its_password_is_not_in_the_url() -> None:
+    assert load(GatewaySettings, {}).history_url is None
+    with pytest.raises(SettingsError, match="BRISA_HISTORY_PASSWORD_FILE") as refused:
+        load(GatewaySettings, {"BRISA_HISTORY_URL": "postgresql://u:geheim@h/d"})
+    assert "geheim" not in str(refused.value)

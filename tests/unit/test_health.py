@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -15,18 +16,21 @@ from tests.unit.test_publisher import Edge
 
 
 @pytest.fixture
-def edge() -> Iterator[Edge]:
+def edge(tmp_path: Path) -> Iterator[Edge]:
     """Connected, and in its first read."""
-    edge = Edge()
+    edge = Edge(tmp_path / "journal.db")
+    edge.publisher.backfiller.start()
     edge.session.comes_up()
     edge.sampler.start()
     assert edge.sensor.asked.wait(PATIENCE_S)
     yield edge
     edge.sampler.stop(PATIENCE_S)
+    edge.publisher.backfiller.stop()
+    edge.journal.close()
 
 
 def health_of(edge: Edge) -> Health:
-    return Health([edge.sampler], edge.publisher, edge.clock)
+    return Health([edge.sampler], edge.publisher, edge.journal, edge.clock)
 
 
 def test_all_well(edge: Edge) -> None:

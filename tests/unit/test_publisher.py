@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from broker.contract import (
 from broker.session import Message, NotConnectedError, Session
 from broker.settings import BrokerSettings
 from edge.clock import Clock
+from edge.journal import Journal
 from edge.publisher import HEALTH_EVERY_S, Publisher
 from edge.sampler import Sampler
 from edge.sensors.base import Cause, Measurement, NoReading, Sample
@@ -61,17 +63,20 @@ class RecordingSession(Session):
         *,
         on_message: Callable[[Message], None],
         on_up: Callable[[], None],
+        on_synchronised: Callable[[], None],
+        on_down: Callable[[str], None],
         **options: Any,
     ) -> None:
         super().__init__(settings, **options)
         self.said: list[tuple[str, bytes]] = []
         self.echoes = False
         self._hear, self._tell_up = on_message, on_up
+        self._tell_synchronised, self._tell_down = on_synchronised, on_down
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         if not self.connected:
             raise NotConnectedError
-        assert retain, topic
+        assert retain is not topic.endswith("/backfill"), topic
         self.said.append((topic, payload))
         if self.echoes and topic == STATUS:
             self.hears(parse_payload(NodeStatus, payload))
@@ -79,6 +84,11 @@ class RecordingSession(Session):
     def comes_up(self) -> None:
         self.connected = True
         self._tell_up()
+        self._tell_synchronised()
+
+    def goes_down(self) -> None:
+        self.connected = False
+        self._tell_down("")
 
     def hears(self, status: NodeStatus, *, retained: bool = False) -> None:
         self._hear(Publish(STATUS.encode(), status.to_json(), retained))
@@ -115,11 +125,16 @@ class BlockedSensor:
 class Edge:
     """A publisher with one sampler, which is not started."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         self.sensor = BlockedSensor()
         self.clock = SteppedClock()
+        self.journal = Journal(path, node="pi-1", clock=self.clock)
+        self.journal.open()
         self.publisher = Publisher(
-            EdgeSettings(node="pi-1"), clock=self.clock, session_factory=RecordingSession
+            EdgeSettings(node="pi-1"),
+            clock=self.clock,
+            journal=self.journal,
+            session_factory=RecordingSession,
         )
         assert isinstance(self.publisher.session, RecordingSession)
         self.session = self.publisher.session
@@ -141,8 +156,10 @@ class Edge:
 
 
 @pytest.fixture
-def edge() -> Edge:
-    return Edge()
+def edge(tmp_path: Path) -> Iterator[Edge]:
+    edge = Edge(tmp_path / "journal.db")
+    yield edge
+    edge.journal.close()
 
 
 def topics(said: list[tuple[str, bytes]]) -> list[str]:
@@ -158,7 +175,7 @@ def test_after_every_connect_all_that_is_retained_is_said_again(edge: Edge) -> N
     edge.session.comes_up()
     edge.measures(20.0)
     assert topics(edge.session.take()) == [STATUS, HEALTH, READING]
-    edge.session.connected = False
+    edge.session.goes_down()
     for temperature_c in (21.0, 22.0):
         edge.measures(temperature_c)
     assert edge.session.take() == []

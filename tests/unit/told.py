@@ -13,6 +13,7 @@ from broker.contract import Kind, Topic, Topics
 from gateway.app import create_app
 from gateway.board import Board
 from gateway.feed import Feed
+from gateway.history.watch import Watch
 from gateway.rejections import Rejections
 from gateway.views import SensorView
 
@@ -120,7 +121,9 @@ def make_feed(told: Told, max_sensors: int = 2000) -> Feed:
     )
 
 
-def make_client(told: Told, feed: Feed | None = None, viewers: int = 0) -> FlaskClient:
+def make_client(
+    told: Told, feed: Feed | None = None, viewers: int = 0, watch: Watch | None = None
+) -> FlaskClient:
     """A client of the pages, with the board's own clock."""
     app = create_app(
         told.board,
@@ -128,5 +131,6 @@ def make_client(told: Told, feed: Feed | None = None, viewers: int = 0) -> Flask
         told.rejections,
         viewers=lambda: viewers,
         utcnow=told.clock.utcnow,
+        watch=watch,
     )
     return app.test_client()

@@ -1,0 +1,108 @@
+"""Back-fill: a thread that sends what the recorder lacks, at a bounded rate, behind what is new."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from broker.contract import Backfill, Stored
+from broker.session import NotConnectedError
+from edge.catchup import CatchUp
+from edge.journal import Journal
+
+# Whether something is overdue is asked so often, and whenever something was heard.
+LOOK_S = 1.0
+
+
+class Backfiller:
+    """Keeps a `CatchUp` for each sensor of the journal, and sends what they want sent.
+
+    publish: of the publisher; raises NotConnectedError. lock: the publisher's, which guards all of
+    it. alone: has no other edge this node's name? per_s: readings a second at most.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        publish: Callable[[str, Backfill], None],
+        lock: threading.RLock,
+        alone: Callable[[], bool],
+        monotonic_s: Callable[[], float],
+        after_s: float,
+        per_s: float,
+    ) -> None:
+        self.sent_total = 0
+        self._journal = journal
+        self._publish = publish
+        self._lock = lock
+        self._alone = alone
+        self._monotonic_s = monotonic_s
+        self._after_s = after_s
+        self._per_s = per_s
+        self._look_s = min(LOOK_S, after_s / 2)
+        self._catch_ups: dict[str, CatchUp] = {}
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="backfill", daemon=True)
+
+    def start(self) -> None:
+        """Begin. The journal is open by now."""
+        for sensor in self._journal.sensors():  # also of one that is no longer configured
+            self.of(sensor)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def of(self, sensor: str) -> CatchUp:
+        """The sensor's; made at the first call."""
+        found = self._catch_ups.get(sensor)
+        if found is None:
+            found = self._catch_ups[sensor] = CatchUp(sensor, self._journal, after_s=self._after_s)
+            found.start()
+        return found
+
+    def behind(self, sensor: str) -> int:
+        """How many readings the recorder has not said to have; 0 if there is no recorder."""
+        with self._lock:
+            return self.of(sensor).behind
+
+    def heard(self, sensor: str, stored: Stored) -> int | None:
+        """See CatchUp.heard."""
+        above = self.of(sensor).heard(stored) if sensor in self._catch_ups else None
+        self._wake.set()
+        return above
+
+    def disconnected(self) -> None:
+        for catch_up in self._catch_ups.values():
+            catch_up.disconnected()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait(self._look_s)
+            self._wake.clear()
+            for sensor in tuple(self._catch_ups):
+                sent = self._send(sensor)
+                if sent:
+                    self._stop.wait(sent / self._per_s)
+
+    def _send(self, sensor: str) -> int:
+        with self._lock:
+            batch = self._catch_ups[sensor].next(self._monotonic_s(), alone=self._alone())
+            if batch is None:
+                return 0
+            try:
+                self._publish(sensor, batch)
+            except NotConnectedError:
+                self._catch_ups[sensor].disconnected()
+                return 0
+            self.sent_total += len(batch.readings)
+        return len(batch.readings)

@@ -1,0 +1,184 @@
+"""What of a sensor's journal the recorder lacks, and what to send it next. Pure: no I/O, no thread.
+
+The recorder says how far it is (`stored`); whatever of the journal lies past that, and is not just
+on its way, is sent again, oldest first, a batch at a time: the next one goes when the recorder's
+answer to the last has come, or when it is overdue. Nothing is remembered beyond a connection, and
+a `stored` that goes back is believed: the recorder alone knows what its database holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from broker.contract import Backfill, Mark, Measured, Reading, Stored
+
+# About 25 KB: a live reading that has to wait for one to be sent waits a few milliseconds.
+BATCH_READINGS = 200
+# With each new reading the journal dates some thousands of old ones; after so many, it is done.
+DATING_READINGS = 256
+ANSWER_FIRST_S, ANSWER_LONGEST_S = 5.0, 300.0
+
+
+class StreamLike(Protocol):
+    """See edge.journal.StreamInfo."""
+
+    @property
+    def stream(self) -> UUID: ...
+    @property
+    def oldest_seq(self) -> int: ...
+    @property
+    def newest_seq(self) -> int: ...
+
+
+class JournalLike(Protocol):
+    """What is asked of edge.journal.Journal."""
+
+    @property
+    def whole(self) -> bool: ...
+    def current(self, sensor: str) -> StreamLike | None: ...
+    def streams(self, sensor: str) -> Sequence[StreamLike]: ...
+    def after(self, stream: UUID, after: int, limit: int) -> list[Measured]: ...
+    def between(
+        self, stream: UUID, first: int, last: int, limit: int, *, synchronised_only: bool = False
+    ) -> list[Measured]: ...
+    def age_s(self, stream: UUID, seq: int) -> float | None: ...
+
+
+class _Sent(NamedTuple):
+    """A batch that is not answered yet: what was known of its stream then, and when it is due."""
+
+    stream: UUID
+    mark: Mark | None
+    due_s: float
+
+
+class CatchUp:
+    """One sensor's. after_s: so long may a live reading be on its way before it is sent again."""
+
+    def __init__(self, sensor: str, journal: JournalLike, *, after_s: float) -> None:
+        self.sensor = sensor
+        self._journal = journal
+        self._after_s = after_s
+        self._marks: dict[UUID, Mark] | None = None
+        self._sent: _Sent | None = None
+        self._unanswered = 0
+        # Of the current stream the highest number that this process may have let out.
+        self._stream: UUID | None = None
+        self._let_out = 0
+        # Dates are made known by the first readings of a clock that is right; until there are some,
+        # and once a range was looked through in vain, nobody looks for them.
+        self._synchronised = False
+        self._dates_come = 0
+        self._dateless: set[tuple[UUID, int, int]] = set()
+
+    def start(self) -> None:
+        """Take note of what the journal held before this process."""
+        current = self._journal.current(self.sensor)
+        if current is not None:
+            self._stream, self._let_out = current.stream, current.newest_seq
+
+    # ---- what happens
+
+    def disconnected(self) -> None:
+        """What was heard no longer counts."""
+        self._marks = self._sent = None
+        self._unanswered = 0
+        self._dateless.clear()
+
+    def heard(self, stored: Stored) -> int | None:
+        """The recorder's word. Returns None, or where numbers were used by somebody else.
+
+        That is: all of the current stream's up to the returned one are ours. A journal that was
+        restored from an old copy would use its numbers twice; the caller is to fork it.
+        """
+        self._marks = {mark.stream: mark for mark in (*stored.earlier, stored)}
+        sent = self._sent
+        if sent is not None and self._marks.get(sent.stream) != sent.mark:
+            self._sent, self._unanswered = None, 0
+        mark = self._marks.get(self._stream) if self._stream is not None else None
+        return self._let_out if mark is not None and mark.seq > self._let_out else None
+
+    def let_out(self, stream: UUID, seq: int) -> None:
+        """A reading, or a word of what there is, that is given to the broker: it may arrive."""
+        if stream != self._stream:
+            self._stream, self._let_out = stream, 0
+        self._let_out = max(self._let_out, seq)
+
+    def published(self, reading: Reading) -> None:
+        self.let_out(reading.stream, reading.seq)
+        if reading.clock_synchronised and not self._synchronised:
+            self._dates_come = DATING_READINGS
+        if self._dates_come:
+            self._dates_come -= 1
+            self._dateless.clear()
+        self._synchronised = reading.clock_synchronised
+
+    # ---- what to do
+
+    @property
+    def behind(self) -> int:
+        """How many of the journal's readings the recorder has not said to have; 0 if unheard."""
+        if self._marks is None:
+            return 0
+        return sum(
+            one.newest_seq - max(self._seq(one.stream), one.oldest_seq - 1)
+            for one in self._journal.streams(self.sensor)
+            if one.newest_seq > self._seq(one.stream)
+        )
+
+    def next(self, now_s: float, *, alone: bool = True) -> Backfill | None:
+        """The next batch, if one is due. now_s: monotonic. alone: no other edge has our name."""
+        if self._marks is None or (self._sent is not None and now_s < self._sent.due_s):
+            return None
+        batch = next(self._wanted(alone=alone), None)
+        if batch is None:
+            self._sent, self._unanswered = None, 0
+            return None
+        again = self._sent is not None
+        self._unanswered = self._unanswered + 1 if again else 0
+        wait_s = min(ANSWER_LONGEST_S, ANSWER_FIRST_S * 2 ** min(self._unanswered, 10))
+        self._sent = _Sent(batch.stream, self._marks.get(batch.stream), now_s + wait_s)
+        if batch.readings and batch.stream == self._stream:
+            self.let_out(batch.stream, batch.readings[-1].seq)
+        return batch
+
+    def _wanted(self, *, alone: bool) -> Iterator[Backfill]:
+        """What the recorder lacks, oldest stream first; then dates that it does not know."""
+        marks = self._marks or {}
+        ours = self._journal.streams(self.sensor)
+        in_use = self._journal.current(self.sensor)
+        current = in_use.stream if in_use is not None else None
+        for one in reversed(ours):
+            seq = self._seq(one.stream)
+            # an old stream at once; of the current one, what cannot be just on its way
+            if seq < one.newest_seq and (one.stream != current or self._is_due(current, seq)):
+                rows = self._journal.after(one.stream, seq, BATCH_READINGS)
+                if rows:
+                    yield Backfill(stream=one.stream, after=seq, readings=rows)
+        newest = {one.stream: one.newest_seq for one in ours}
+        for mark in marks.values():
+            # what a power cut took from an old stream, or a damaged file with all of it
+            known = mark.stream in newest or (self._journal.whole and alone)
+            over = mark.stream != current and mark.seq >= newest.get(mark.stream, 0)
+            if mark.missing and known and over:
+                yield Backfill(stream=mark.stream, after=mark.seq, readings=[])
+        for mark in marks.values() if self._synchronised else ():
+            for first, last in mark.undated:
+                if (mark.stream, first, last) in self._dateless:
+                    continue
+                rows = self._journal.between(
+                    mark.stream, first, last, BATCH_READINGS, synchronised_only=True
+                )
+                if rows:
+                    yield Backfill(stream=mark.stream, readings=rows)
+                self._dateless.add((mark.stream, first, last))
+
+    def _is_due(self, stream: UUID, seq: int) -> bool:
+        age_s = self._journal.age_s(stream, seq + 1)
+        return age_s is not None and age_s >= self._after_s
+
+    def _seq(self, stream: UUID) -> int:
+        mark = (self._marks or {}).get(stream)
+        return mark.seq if mark is not None else 0

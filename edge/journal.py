@@ -1,0 +1,310 @@
+"""The journal: every reading is in a file, numbered, before it goes to MQTT.
+
+A fault of the file never stops the sampling. A damaged file is set aside, a new one begins, and
+what can be salvaged is copied into it. Where no file can be written, the readings are kept in
+memory, and copied into the file when it can be written again.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+from uuid import UUID
+
+from broker.contract import SEQ_MAX, Measured, Reading
+from edge.clock import Clock
+from edge.journal_db import JournalDb
+from edge.journal_faults import FAULTS, is_damage, make_folder, move_away, said, set_aside
+from edge.journal_format import ARRIVING, CURRENT, EARLIER, Row
+from edge.journal_log import log_of
+from edge.sensors.base import Sample
+
+log = logging.getLogger(__name__)
+
+MEMORY_BYTES = 4 * 1024 * 1024
+RETRY_S = 60.0
+T = TypeVar("T")
+
+
+class StreamInfo(NamedTuple):
+    """A stream and the numbers of the rows that there are; 1 and 0 if there is none yet."""
+
+    stream: UUID
+    oldest_seq: int
+    newest_seq: int
+
+
+class Journal:
+    """Numbers the readings of all sensors of a node and keeps them, in `path`. Thread-safe.
+
+    days: so long are rows kept, by the time that the machine was running, stored or not.
+    max_bytes: the oldest go sooner where more than this would be needed.
+    sync_every: after so many readings they are forced to the card: a power cut takes no more.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        node: str,
+        clock: Clock,
+        days: float = 7.0,
+        max_bytes: int = 64 * 1024 * 1024,
+        sync_every: int = 12,
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._make = functools.partial(
+            JournalDb, node=node, clock=clock, days=days, sync_every=sync_every
+        )
+        self._db: JournalDb | None = None
+        self._lock = threading.RLock()
+        self._set_aside = ""
+        self._memory_only = ""
+        self._retry_at_s = 0.0
+        self._to_salvage: list[Path] = []
+        self._salvage: threading.Thread | None = None
+        self._gave_up = False
+
+    @property
+    def problem(self) -> str:
+        """What a person should know, in one line; empty if all is well."""
+        return "; ".join(filter(None, (self._memory_only, self._set_aside)))
+
+    @property
+    def whole(self) -> bool:
+        """Is everything here that the node has?
+
+        If not, say of no stream that is not in `streams` that its readings are lost: they may be
+        in a file that cannot be opened now, or not be copied yet.
+        """
+        return not self._memory_only and not self._to_salvage
+
+    def open(self) -> None:
+        """Begin; with a new file, or in memory, if it must be."""
+        with self._lock:
+            self._begin()
+
+    def close(self) -> None:
+        """Everything to the card. Afterwards the journal is of no use."""
+        with self._lock:
+            db = self._db
+            if db and db.path is None:
+                db = self._into_file(db) or db
+            self._db = None
+            try:
+                if db:
+                    db.close()
+            except FAULTS as error:
+                log.error("journal %s: %s", self._path, said(error))  # noqa: TRY400
+        if self._salvage:
+            self._salvage.join(2.0)  # it goes on when the journal is opened again
+
+    def append(self, sensor: str, sample: Sample, source: str) -> Reading:
+        """Number a sample and write it down. A process killed afterwards has not lost it."""
+        with self._lock:
+            db = self._db
+            if db and db.path is None and self._clock.monotonic_s() >= self._retry_at_s:
+                self._into_file(db)
+            return self._ask(lambda db: db.append(sensor, sample, source))
+
+    def fork(self, sensor: str, above: int) -> None:
+        """Numbers above `above` were used by somebody else, too: begin a new stream.
+
+        Rows above it move into the new one, as 1, 2, 3 …
+        """
+        self._ask(lambda db: db.fork(sensor, above))
+
+    def streams(self, sensor: str) -> list[StreamInfo]:
+        """The sensor's streams: the current one first, then those with rows, newest first."""
+
+        def listed(db: JournalDb) -> list[StreamInfo]:
+            found = [s for s in db.streams.values() if s.whose.sensor == sensor and s.shown]
+            found.sort(key=lambda s: (s.state == CURRENT, s.newest_ms, s.key), reverse=True)
+            return [StreamInfo(s.whose.uuid, s.oldest_seq or 1, s.newest_seq) for s in found]
+
+        return self._ask(listed)
+
+    def current(self, sensor: str) -> StreamInfo | None:
+        """The stream that the sensor's next reading goes to; None: it begins a new one."""
+
+        def one(db: JournalDb) -> StreamInfo | None:
+            found = db.current.get(sensor)
+            if found is None:
+                return None
+            return StreamInfo(found.whose.uuid, found.oldest_seq or 1, found.newest_seq)
+
+        return self._ask(one)
+
+    def sensors(self) -> list[str]:
+        """The sensors that have a stream here."""
+        return self._ask(
+            lambda db: sorted({s.whose.sensor for s in db.streams.values() if s.shown})
+        )
+
+    def after(self, stream: UUID, after: int, limit: int) -> list[Measured]:
+        """Rows with a number above `after`, oldest first."""
+        return self.between(stream, after + 1, SEQ_MAX, limit)
+
+    def between(
+        self, stream: UUID, first: int, last: int, limit: int, *, synchronised_only: bool = False
+    ) -> list[Measured]:
+        """Rows first..last, oldest first; perhaps only those whose date is known."""
+        found: list[Row] = []
+        while len(found) < limit and (rows := self._rows(stream, first, last, limit)):
+            found += [row for row in rows if row.synchronised or not synchronised_only]
+            first = rows[-1].seq + 1
+        return [row.measured() for row in found[:limit]]
+
+    def age_s(self, stream: UUID, seq: int) -> float | None:
+        """How long ago the first row from `seq` on was measured; None if there is none."""
+        rows = self._rows(stream, seq, SEQ_MAX, 1)
+        age_ms = [self._ask(JournalDb.now_ms) - row.elapsed_ms for row in rows]
+        return max(0, age_ms[0]) / 1000 if age_ms else None
+
+    def rows(self) -> int:
+        return self._ask(lambda db: sum(stream.rows for stream in db.streams.values()))
+
+    def size_bytes(self) -> int:
+        """What it takes on the card; 0 while it is in memory only."""
+        with self._lock:
+            files = [] if self._memory_only else [self._path, log_of(self._path)]
+            return sum(file.stat().st_size for file in files if file.exists())
+
+    # ---- faults
+
+    def _rows(self, stream: UUID, first: int, last: int, limit: int) -> list[Row]:
+        def rows(db: JournalDb) -> list[Row]:
+            found = db.streams.get(stream)
+            return db.rows(found, first, last, limit) if found and found.shown else []
+
+        return self._ask(rows)
+
+    def _ask(self, question: Callable[[JournalDb], T], tries: int = 2) -> T:
+        """Ask the database; if it fails, what takes its place: a new file, then the memory."""
+        with self._lock:
+            if self._db is None:
+                raise RuntimeError("the journal is not open")
+            try:
+                return question(self._db)
+            except FAULTS as error:
+                if not tries:
+                    raise
+                self._failed(self._db, error)
+                return self._ask(question, tries - 1)
+
+    def _failed(self, db: JournalDb, error: Exception) -> None:
+        """Put something else in the place of a database that is of no use any more."""
+        moved = db.path is not None and is_damage(error) and self._move_away(error)
+        db.close(clean=False)  # only now: see move_away
+        if moved:
+            self._begin()
+        else:
+            self._in_memory(error)
+
+    def _begin(self) -> None:
+        """Open the file; a new one, if it is damaged; or go on in memory."""
+        for _ in range(2):
+            db = self._make(self._path, max_bytes=self._max_bytes)
+            try:
+                make_folder(self._path.parent)
+                db.open()
+            except FAULTS as error:
+                fault: Exception = error
+                moved = is_damage(error) and self._move_away(error)
+                db.close(clean=False)  # only now: see move_away
+                if not moved:
+                    break
+            else:
+                self._use(db)
+                return
+        self._in_memory(fault)
+
+    def _into_file(self, memory: JournalDb) -> JournalDb | None:
+        """From memory back into the file, if it can be written again."""
+        self._retry_at_s = self._clock.monotonic_s() + RETRY_S
+        db = self._make(self._path, max_bytes=self._max_bytes)
+        try:
+            make_folder(self._path.parent)
+            db.open()
+            shift_ms = db.offset_ms - memory.offset_ms
+            for state in (EARLIER, CURRENT):
+                db.adopt(
+                    (
+                        (stream.whose, row.later(shift_ms))
+                        for stream, row in memory.everything()
+                        if stream.state == state
+                    ),
+                    state,
+                )
+            db.load()
+        except FAULTS as error:
+            if is_damage(error):
+                self._move_away(error)  # the next try finds its place free
+            db.close(clean=False)
+            return None
+        memory.close(clean=False)
+        self._memory_only = ""
+        log.info("journal %s: can be written again", self._path)
+        self._use(db)
+        return db
+
+    def _use(self, db: JournalDb) -> None:
+        self._db = db
+        self._to_salvage = [path for path in set_aside(self._path) if path.name not in db.salvaged]
+        if self._to_salvage and not self._gave_up:
+            self._salvage = threading.Thread(
+                target=self._copy_salvaged, args=(db,), name="journal-salvage", daemon=True
+            )
+            self._salvage.start()
+
+    def _in_memory(self, error: Exception) -> None:
+        self._db = self._make(None, max_bytes=MEMORY_BYTES)
+        self._db.open()
+        self._retry_at_s = self._clock.monotonic_s() + RETRY_S
+        where = getattr(error, "filename", None) or self._path
+        self._memory_only = f"readings are kept in memory only: {where}: {said(error)}"
+        log.error("journal: %s", self._memory_only)
+
+    def _move_away(self, error: Exception) -> bool:
+        try:
+            aside = move_away(self._path, self._clock.utc_now())
+        except OSError as unmoved:
+            log.error("journal %s: cannot be set aside: %s", self._path, unmoved.strerror)  # noqa: TRY400
+            return False
+        self._set_aside = f"the journal was damaged ({said(error)}) and set aside as {aside.name}"
+        log.error("journal %s: %s", self._path, self._set_aside)
+        return True
+
+    def _copy_salvaged(self, db: JournalDb) -> None:
+        """Copy what can be read of the files set aside: in a thread, a few rows at a time."""
+        from edge import salvage  # noqa: PLC0415  # seldom needed
+
+        for path in list(self._to_salvage):
+            try:
+                for batch in salvage.batches(path, db.created_ms):
+                    if not self._still(db, functools.partial(db.adopt, batch, ARRIVING)):
+                        return
+            except OSError as error:
+                log.error("journal: %s cannot be salvaged: %s", path.name, said(error))  # noqa: TRY400
+                return
+            if not self._still(db, functools.partial(db.arrived, path.name)):
+                return
+            self._to_salvage.remove(path)
+            log.warning("journal: what could be read of %s was copied", path.name)
+
+    def _still(self, db: JournalDb, act: Callable[[], None]) -> bool:
+        """Act on a database, if it is still the one in use, and stays so."""
+        with self._lock:
+            if self._db is db:
+                try:
+                    act()
+                except FAULTS as error:
+                    self._gave_up = True  # with less to write, there may be enough room
+                    self._failed(db, error)
+            return self._db is db

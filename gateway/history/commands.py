@@ -1,0 +1,234 @@
+"""What the history's tools do; their words are in __main__.py."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from sqlalchemy import Connection, func, select
+from tqdm import tqdm
+
+from gateway.history import query, transfer
+from gateway.history.prune import FORGET_MS, UNDATED_KEPT, prune
+from gateway.history.schema import hour, minute, reading, sensor, stream
+from gateway.history.sentences import sentence
+from gateway.history.settings import DAY_MS, HistorySettings, utc_now_ms
+from gateway.history.store import Store, StoreError
+from gateway.history.views import AuditView, SensorAudit
+from gateway.history.writer import Writer
+
+SHOWN_LINES = 20
+MAX_LINE_BYTES = 64 * 1024
+MINUTE_MS = 60_000
+TABLE = "  {:36} {:>10} {:>10} {:>10} {:>8} {:>8}"
+
+
+class CommandError(Exception):
+    """It cannot be done; the text is one line that says why."""
+
+
+def run(settings: HistorySettings, options: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    what = {"export": _export, "import": _import, "audit": _audit, "prune": _prune}
+    try:
+        reads = options.command in {"export", "audit"}
+        store = Store(settings.history_url, settings.secret, read_only=reads)
+        try:
+            return what[options.command](store, settings, options)
+        finally:
+            store.close()
+    except (StoreError, CommandError) as error:
+        print(f"history: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"history: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
+    return 1
+
+
+def _progress(unit: str, total: int | None = None) -> tqdm[Any]:
+    """On a terminal only."""
+    return tqdm(total=total, unit=unit, unit_scale=True, disable=None, leave=False)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+# ---- export and import
+
+
+def _export(store: Store, _settings: HistorySettings, options: argparse.Namespace) -> int:
+    store.check()
+    known = transfer.sensors(store)
+    wanted = [tuple(name.partition("/")[::2]) for name in options.sensor]
+    if strangers := [key for key in wanted if key not in known]:
+        raise CommandError(f"no sensor {'/'.join(strangers[0])} in {store.shown}")
+    keys = [key for key in known if key in wanted or not wanted]
+    count = 0
+    with _output(options.output) as file, _progress(" readings") as bar:
+        chunks = transfer.exported(
+            store, keys, options.start, options.end, as_csv=options.format == "csv"
+        )
+        for rows, text in chunks:
+            file.write(text)
+            bar.update(rows)
+            count += rows
+    _say(f"{count} readings")
+    return 0
+
+
+@contextlib.contextmanager
+def _output(name: str) -> Iterator[IO[str]]:
+    """A file is there when it is whole, or not at all. Raises OSError."""
+    path = Path(name)
+    if name == "-":
+        yield sys.stdout
+        sys.stdout.flush()
+    elif path.exists() and not path.is_file():  # a pipe, or /dev/null
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+    else:
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with part.open("x", encoding="utf-8") as file:
+                yield file
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _import(store: Store, _settings: HistorySettings, options: argparse.Namespace) -> int:
+    shown = 0
+
+    def refuse(number: int, why: str) -> None:
+        nonlocal shown
+        shown += 1
+        if shown <= SHOWN_LINES:
+            bar.write(f"{name}:{number}: {why}" if number else f"{name}: {why}", file=sys.stderr)
+        elif shown == SHOWN_LINES + 1:
+            bar.write("… and more", file=sys.stderr)
+
+    store.upgrade()
+    name = ""
+    took = transfer.Import(store, Writer(store, utc_now_ms=utc_now_ms), refuse)
+    sizes = [Path(file).stat().st_size for file in options.files if file != "-"]
+    total = sum(sizes) if len(sizes) == len(options.files) else None
+    with _progress("B", total) as bar:
+        for name in options.files:
+            with contextlib.ExitStack() as stack:
+                file = sys.stdin.buffer
+                if name != "-":
+                    file = stack.enter_context(Path(name).open("rb"))
+                took.take(_lines(file, bar))
+    _say(f"{took.new} new, {took.known} already there, {took.refused} refused")
+    return 1 if took.refused else 0
+
+
+def _lines(file: IO[bytes], bar: tqdm[Any]) -> Iterator[str]:
+    while line := file.readline(MAX_LINE_BYTES):
+        bar.update(len(line))
+        yield line.decode(errors="replace")
+
+
+# ---- audit
+
+
+def _audit(store: Store, settings: HistorySettings, options: argparse.Namespace) -> int:
+    store.check()
+    with store.read() as connection:  # one state of the database for all of it
+        view = query.audit(connection)
+        verdicts = [_verdict(connection, one, settings) for one in view.sensors if options.verify]
+    if options.json:
+        print(view.to_json().decode())
+    else:
+        _show(view)
+    for _, text in verdicts:
+        print(text, file=sys.stderr if options.json else sys.stdout)
+    whole = not any(one.missing or one.lost for one in view.sensors)
+    return 0 if whole and all(good for good, _ in verdicts) else 1
+
+
+def _verdict(
+    connection: Connection, of: SensorAudit, settings: HistorySettings
+) -> tuple[bool, str]:
+    """Are the raw readings and the roll-ups those of the account?
+
+    Raw readings that retention removed are not there, and nobody counted them one by one: from the
+    first whole minute that it left, the roll-ups say how many there must be.
+    """
+    name = sensor.c.node == of.node, sensor.c.name == of.sensor
+    mine = reading.c.stream_id.in_(select(stream.c.id).join(sensor).where(*name))
+    rolled = select(func.sum(hour.c.readings)).join(sensor).where(*name)
+    rows = connection.scalar(select(func.count()).where(mine)) or 0
+    in_rollups = int(connection.scalar(rolled) or 0)
+    # a stream of which nothing is left is forgotten in the end, and its roll-ups stay
+    begin_ms = settings.keep_from_ms()
+    forgets = connection.scalar(rolled.where(hour.c.start_s < (begin_ms - FORGET_MS) // 1000))
+    good = in_rollups == of.stored or (in_rollups > of.stored and bool(forgets))
+    text = f"verified: {rows} raw readings"
+    if rows < of.stored:
+        oldest_ms = connection.scalar(
+            select(func.min(reading.c.measured_ms)).where(mine, reading.c.synchronised)
+        )
+        since_s = -(-max(oldest_ms or 0, begin_ms) // MINUTE_MS) * 60
+        there = connection.scalar(
+            select(func.count()).where(mine, reading.c.measured_ms >= since_s * 1000)
+        )
+        in_minutes = select(func.sum(minute.c.readings)).join(sensor).where(*name)
+        wanted = int(connection.scalar(in_minutes.where(minute.c.start_s >= since_s)) or 0)
+        text += f", {of.stored - rows} removed for their age; {there} since then"
+        text += f", {wanted} by the roll-ups"
+        good &= there == wanted
+    good &= rows <= of.stored
+    text += f"; {of.stored} by the account, {in_rollups} by the roll-ups"
+    return good, f"{of.node}/{of.sensor}: {text}: {'right' if good else 'WRONG'}"
+
+
+def _show(view: AuditView) -> None:
+    now = datetime.now(UTC)
+    for one in view.sensors:
+        print(f"{one.node}/{one.sensor}: {' '.join(sentence(one, 'en', now))}")
+        print(TABLE.format("stream", "first", "last", "stored", "missing", "lost"))
+        for each in one.streams:
+            first = each.first_seq or "-"
+            numbers = first, each.last_seq, each.stored, each.missing, each.lost
+            print(TABLE.format(str(each.stream), *numbers))
+            for gap in each.lost_spans:
+                noted = f"{gap.noted_at:%Y-%m-%d %H:%M} UTC"
+                print(f"    lost: {gap.first_seq} to {gap.last_seq}, noted {noted}")
+    if not view.sensors:
+        print("no readings yet")
+
+
+# ---- prune
+
+
+def _prune(store: Store, settings: HistorySettings, options: argparse.Namespace) -> int:
+    store.check()
+    days = options.days or settings.retention_days
+    before_ms = utc_now_ms() - days * DAY_MS
+    if options.dry_run:
+        with store.read() as connection:
+            old = connection.scalar(
+                select(func.count())
+                .select_from(reading.join(stream))
+                .where(
+                    reading.c.measured_ms < before_ms,
+                    reading.c.synchronised
+                    | (stream.c.last_heard_ms < before_ms)
+                    | (reading.c.seq <= stream.c.newest_seq - UNDATED_KEPT),
+                )
+            )
+            print(f"{old} readings are older than {days} days")
+        return 0
+    with _progress(" readings") as bar:
+        removed = prune(store, before_ms=before_ms, progress=bar.update)
+    print(f"{removed} readings were older than {days} days, and removed")
+    return 0

@@ -1,0 +1,153 @@
+"""The account of one stream: what became of each of its numbers. Pure, no I/O.
+
+A number is stored, or lost, or missing still; of the stored ones some have the date of a clock
+that was not synchronised (`undated`). In the database the account is the rows of table `span`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
+from typing import NamedTuple
+
+from gateway.history.spans import Spans
+
+# A stream that is sound has a range or two, and one more for each gap. All are read and compared in
+# each batch that names the stream: 10,000, from a node that numbers 1, 3, 5, …, take 0.2 s.
+MAX_RANGES = 10_000
+STORED, LOST, UNDATED = "stored", "lost", "undated"
+
+
+class Taken(Enum):
+    """What is to be done with a reading."""
+
+    NEW = auto()  # insert it
+    DATED = auto()  # it is stored: give it this date
+    KNOWN = auto()  # nothing
+    REFUSED = auto()  # nothing: the account would be in more than MAX_RANGES pieces
+
+
+class Note(NamedTuple):
+    """Of a lost range: when it was last added to, and the dates of its neighbours."""
+
+    noted_ms: int | None = None
+    after_ms: int | None = None
+    before_ms: int | None = None
+
+
+class Row(NamedTuple):
+    """A row of table span, without its stream."""
+
+    kind: str
+    first_seq: int
+    last_seq: int
+    noted_ms: int | None = None
+    after_ms: int | None = None
+    before_ms: int | None = None
+
+
+class Ledger:
+    """Made from the rows of one stream; `rows` gives them back as they are to be.
+
+    newest_seq: the highest number that exists, as far as is known.
+    """
+
+    def __init__(self, rows: Iterable[Row] = (), newest_seq: int = 0) -> None:
+        self.newest_seq = newest_seq
+        self.stored, self.lost, self.undated = Spans(), Spans(), Spans()
+        kinds = {STORED: self.stored, LOST: self.lost, UNDATED: self.undated}
+        self._notes: dict[int, Note] = {}  # by the first number of the lost range
+        self._fresh: set[int] = set()  # those of them that have a new neighbour
+        for kind, first, last, *note in rows:
+            kinds[kind].add(first, last)
+            if kind == LOST:
+                self._notes[first] = Note(*note)
+
+    def take(self, seq: int, *, synchronised: bool) -> Taken:
+        """A reading came."""
+        self.newest_seq = max(self.newest_seq, seq)
+        if seq in self.stored:
+            if not synchronised or seq not in self.undated:
+                return Taken.KNOWN
+            self.undated.remove(seq, seq)
+            if len(self.undated) > MAX_RANGES:
+                self.undated.add(seq, seq)
+                return Taken.REFUSED
+            return Taken.DATED
+        self.stored.add(seq, seq)
+        if not synchronised:
+            self.undated.add(seq, seq)
+        if len(self.stored) > MAX_RANGES or len(self.undated) > MAX_RANGES:
+            self.stored.remove(seq, seq)
+            self.undated.remove(seq, seq)
+            return Taken.REFUSED
+        if hole := self.lost.around(seq):
+            self._found(seq, hole)
+        return Taken.NEW
+
+    def _found(self, seq: int, hole: tuple[int, int]) -> None:
+        note = self._notes.pop(hole[0])
+        self.lost.remove(seq, seq)
+        if hole[0] < seq:
+            self._note(hole[0], note._replace(before_ms=None))
+        if seq < hole[1]:
+            self._note(seq + 1, note._replace(after_ms=None))
+
+    def lose(self, first: int, last: int, noted_ms: int) -> bool:
+        """What is missing of first to last will not come. False: it would be too many pieces."""
+        holes = [
+            hole
+            for missing in self.stored.missing(first, last)
+            for hole in self.lost.missing(*missing)
+        ]
+        # twice: between the pieces of what is stored there is always room for an honest claim
+        if len(self.lost) + len(holes) > 2 * MAX_RANGES:
+            return False
+        for begin, end in holes:
+            left, right = self.lost.around(begin - 1), self.lost.around(end + 1)
+            after = self._notes.pop(left[0]) if left else Note()
+            before = self._notes.pop(right[0]) if right else Note()
+            self.lost.add(begin, end)
+            note = Note(noted_ms, after.after_ms, before.before_ms)
+            self._note(left[0] if left else begin, note)
+        return True
+
+    def _note(self, first: int, note: Note) -> None:
+        self._notes[first] = note
+        self._fresh.add(first)
+
+    def neighbours(self) -> set[int]:
+        """Stored numbers beside what was just lost, whose dates are not known."""
+        wanted = set()
+        for first, last in self.lost if self._fresh else ():
+            _, after_ms, before_ms = self._notes[first]
+            if first in self._fresh and after_ms is None:
+                wanted.add(first - 1)
+            if first in self._fresh and before_ms is None:
+                wanted.add(last + 1)
+        return {seq for seq in wanted if seq in self.stored}
+
+    def date(self, dates_ms: Mapping[int, int]) -> None:
+        """Write the dates of stored readings beside the lost ranges that they border on."""
+        for seq, date_ms in dates_ms.items() if self._notes else ():
+            if after := self._notes.get(seq + 1):
+                self._notes[seq + 1] = after._replace(after_ms=date_ms)
+            if hole := self.lost.around(seq - 1):
+                self._notes[hole[0]] = self._notes[hole[0]]._replace(before_ms=date_ms)
+
+    def watermark(self) -> int:
+        """The highest number up to which each one is stored or lost."""
+        seq = 0
+        while known := self.stored.around(seq + 1) or self.lost.around(seq + 1):
+            seq = known[1]
+        return seq
+
+    def missing(self) -> int:
+        """How many numbers up to the newest are neither stored nor lost."""
+        return self.newest_seq - self.stored.total() - self.lost.total()
+
+    def rows(self) -> set[Row]:
+        """What is to be in the database."""
+        rows = {Row(STORED, first, last) for first, last in self.stored}
+        rows |= {Row(UNDATED, first, last) for first, last in self.undated}
+        return rows | {Row(LOST, first, last, *self._notes[first]) for first, last in self.lost}

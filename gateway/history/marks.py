@@ -1,0 +1,70 @@
+"""How far the database is with each sensor's streams: what the recorder publishes as `stored`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from broker.contract import MAX_EARLIER_STREAMS, MAX_UNDATED_RANGES, Mark, Stored
+from gateway.history.ledger import UNDATED
+from gateway.history.schema import AnyRow, sensor, span, stream
+
+# A journal keeps a stream's readings for 7 days: so long after the last sign of it, and a day
+# more, an edge may want to know how far it is.
+RECENT_MS = 8 * 86_400_000
+_CHUNK = 500  # values in one IN (…)
+
+Key = tuple[str, str]  # node, sensor
+T = TypeVar("T")
+
+
+def marks(
+    connection: Connection, now_ms: int, sensor_ids: Sequence[int] | None = None
+) -> dict[Key, Stored]:
+    """Of these sensors, or of all. First comes the stream that a sensor's live messages are of."""
+    query = (
+        sa.select(stream, sensor.c.node, sensor.c.name, sensor.c.current)
+        .join_from(stream, sensor)
+        .where(
+            (stream.c.missing > 0)
+            | (stream.c.last_heard_ms >= now_ms - RECENT_MS)
+            | (stream.c.uuid == sensor.c.current)
+            | sensor.c.current.is_(None)
+        )
+        .order_by(stream.c.last_heard_ms.desc(), stream.c.id.desc())
+    )
+    streams: dict[Key, list[AnyRow]] = defaultdict(list)
+    for ids in [None] if sensor_ids is None else chunks(sensor_ids):
+        for row in connection.execute(query if ids is None else query.where(sensor.c.id.in_(ids))):
+            streams[row.node, row.name].append(row)
+    for rows in streams.values():
+        rows.sort(key=lambda row: row.uuid != row.current)  # stable: the others stay as they are
+        del rows[1 + MAX_EARLIER_STREAMS :]
+    undated: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for ids in chunks(row.id for rows in streams.values() for row in rows):
+        ranges = sa.select(span.c.stream_id, span.c.first_seq, span.c.last_seq)
+        of_these = ranges.where(span.c.kind == UNDATED, span.c.stream_id.in_(ids))
+        for stream_id, first, last in connection.execute(of_these.order_by(span.c.first_seq)):
+            undated[stream_id].append((first, last))
+    said = {}
+    for key, rows in streams.items():
+        current, *earlier = (_mark(row, undated[row.id]) for row in rows)
+        said[key] = Stored(**dict(current), earlier=earlier)
+    return said
+
+
+def _mark(row: AnyRow, undated: list[tuple[int, int]]) -> Mark:
+    newest = undated[-MAX_UNDATED_RANGES:]
+    return Mark(stream=UUID(row.uuid), seq=row.watermark, missing=row.missing, undated=newest)
+
+
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """So many values that any database takes them in one statement."""
+    every = list(values)
+    for begin in range(0, len(every), _CHUNK):
+        yield every[begin : begin + _CHUNK]

@@ -1,0 +1,366 @@
+"""The recorder: what comes over MQTT, on its way into the database.
+
+The network thread only puts messages into a bounded queue. One writer thread takes what is there,
+writes it in one transaction, and then says `stored`. While the database is away it keeps what fits
+into the queue; the rest is counted and dropped, for the edge has it in its journal, and sends it
+again as long as `stored` stays behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from broker.contract import (
+    MAX_BACKFILL_BYTES,
+    MAX_PAYLOAD_BYTES,
+    Backfill,
+    ContractError,
+    Kind,
+    Reading,
+    SensorHealth,
+    Stored,
+    Topics,
+    parse_payload,
+)
+from broker.session import Message, NotConnectedError
+from gateway.history.inbox import Inbox, Waiting
+from gateway.history.store import StoreError, Unavailable
+from gateway.history.writer import Heard
+from gateway.rejections import Rejections
+
+log = logging.getLogger(__name__)
+
+HEARD: dict[Kind, type[Reading | SensorHealth | Backfill]] = {
+    Kind.READING: Reading,
+    Kind.HEALTH: SensorHealth,
+    Kind.BACKFILL: Backfill,
+}
+CAUSES = ("foreign_topic", "bad_payload", "not_stored")
+TICK_S = 1.0
+RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 30.0
+SAY_EVERY_S = 60.0
+BEHIND_S = 30.0  # and what a reading may wait for company
+STUCK_S = 180.0
+PRUNE_FIRST_S, PRUNE_EVERY_S = 60.0, 86_400.0
+
+Sensor = tuple[str, str]  # node and name
+
+
+class SessionLike(Protocol):
+    """What is asked of broker.session.Session."""
+
+    connected: bool
+    subscribed: bool
+    last_error: str
+    connects_total: int
+    refused_total: int
+
+    @property
+    def network_thread_alive(self) -> bool: ...
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None: ...
+
+
+class WriterLike(Protocol):
+    """What is asked of gateway.history.writer.Writer."""
+
+    rejected: Counter[str]
+
+    def write(self, batch: Sequence[Heard]) -> Mapping[Sensor, Stored]: ...
+
+
+class StoreLike(Protocol):
+    """What is asked of gateway.history.store.Store."""
+
+    shown: str
+
+    def upgrade(self) -> None: ...
+
+
+class Recorder:
+    """Hand `on_message` and `on_up` to the session, then `watch` it, then `start`.
+
+    prune: removes readings that are older than so many days, and calls what it is given between
+    two short transactions. on_end: called in the writer thread when that ends by itself; `fault`
+    says why.
+    """
+
+    def __init__(
+        self,
+        store: StoreLike,
+        writer: WriterLike,
+        topics: Topics,
+        rejections: Rejections,
+        *,
+        commit_s: float = 1.0,
+        prune: Callable[[Callable[[], None]], int] = lambda _between: 0,
+        on_end: Callable[[], None] = lambda: None,
+        inbox: Inbox | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.fault = ""
+        self.away = ""  # why the database does not take anything; empty while it does
+        self.commits = self.readings = self.pruned = 0
+        self.commit_s_total = 0.0
+        self.inbox = Inbox(monotonic=monotonic) if inbox is None else inbox
+        self.rejections = rejections
+        self._store = store
+        self._writer = writer
+        self._topics = topics
+        self._company_s = commit_s
+        self._prune = prune
+        self._on_end = on_end
+        self._monotonic = monotonic
+        self._session: SessionLike | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._progress_s = 0.0
+        self._unchecked = True  # is the schema as it must be? asked again after every fault
+        self._retry_s = 0.0
+        self._away_since_s = self._said_away_s = 0.0
+        self._dropped_before = 0
+        self._left = 0
+        self._next_prune_s = 0.0
+        self._rejected_before: Counter[str] = Counter()
+        # `stored`, as said on this connection and as still to be said.
+        self._new_connection = threading.Event()
+        self._said: dict[Sensor, Stored] = {}
+        self._unsaid: dict[Sensor, Stored] = {}
+
+    def watch(self, session: SessionLike) -> None:
+        """Publish by this session, and ask it for its health."""
+        self._session = session
+
+    def start(self) -> None:
+        self._progress_s = self._monotonic()
+        self._next_prune_s = self._progress_s + PRUNE_FIRST_S
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Take in nothing more, write what is there. False if not all was written in that time."""
+        self.inbox.close()
+        self._stopping.set()
+        self._thread.join(timeout_s)
+        self._left += len(self.inbox)
+        if self._left:
+            log.warning("%d messages were not stored; they will be sent again", self._left)
+        return not self._left and not self._thread.is_alive()
+
+    # ---- what the session calls, in the network thread
+
+    def on_message(self, message: Message) -> None:
+        """Never waits, and never raises."""
+        try:
+            topic = self._topics.parse(message.topic)
+        except (ContractError, UnicodeDecodeError) as error:
+            self.rejections.count("foreign_topic", str(error))
+            return
+        payload = bytes(message.payload)
+        most = MAX_BACKFILL_BYTES if topic.kind is Kind.BACKFILL else MAX_PAYLOAD_BYTES
+        if len(payload) > most:
+            self.rejections.count("bad_payload", f"{message.topic}: {len(payload)} bytes")
+        elif payload and topic.kind in HEARD:  # empty: somebody has cleared what was retained
+            self.inbox.put(topic, payload)
+
+    def on_up(self) -> None:
+        """Say everything again: the broker may have forgotten."""
+        self._new_connection.set()
+
+    # ---- what the probes ask
+
+    @property
+    def database_up(self) -> bool:
+        """As of the last attempt."""
+        return not (self.away or self._unchecked)
+
+    def alive(self) -> list[str]:
+        """What only a new process can heal. A database that is away is not among it."""
+        faults = []
+        if self._session is None or not self._session.network_thread_alive:
+            faults.append("the network thread has ended")
+        silent_s = self._monotonic() - self._progress_s
+        if not self._thread.is_alive():
+            faults.append("the writer has ended")
+        elif silent_s > STUCK_S:
+            faults.append(f"the writer is stuck for {silent_s:.0f} s")
+        return faults
+
+    def ready(self) -> list[str]:
+        """Why readings do not get into the database now."""
+        problems = self.alive()
+        session = self._session
+        if session is not None and not session.connected:
+            problems.append(session.last_error or "not connected to the broker")
+        elif session is not None and not session.subscribed:
+            problems.append("not subscribed")
+        if self.away:
+            problems.append(self.away)
+        elif self._unchecked:
+            problems.append("the database is not open yet")
+        if (oldest_s := self.inbox.oldest_s) > BEHIND_S + self._company_s:
+            problems.append(f"{len(self.inbox)} messages wait, the oldest for {oldest_s:.0f} s")
+        if self._stopping.is_set():
+            problems.append("stopping")
+        return problems
+
+    # ---- the writer thread
+
+    def _run(self) -> None:
+        try:
+            if self._opened():
+                self._back()
+            while not (self._stopping.is_set() and not len(self.inbox)):
+                self._pass(TICK_S, self._company_s)
+                if self._monotonic() >= self._next_prune_s and not self._stopping.is_set():
+                    self._prune_now()
+        except StoreError as error:
+            self.fault = str(error)
+        except Exception:
+            log.exception("the writer has ended")
+            self.fault = "the writer has ended"
+        finally:
+            self._on_end()
+
+    def _pass(self, longest_s: float, company_s: float) -> None:
+        batch = self.inbox.take(longest_s, company_s)
+        self._progress_s = self._monotonic()
+        heard = [one for waiting in batch if (one := self._parsed(waiting)) is not None]
+        if heard:
+            marks = self._write(heard)
+            asked = {(one.node, one.sensor) for one in heard if isinstance(one.said, Backfill)}
+            self._note(marks, asked)
+        self._say()
+        nodes = ", ".join({one.node: None for one in heard})
+        for cause, times in (self._writer.rejected - self._rejected_before).items():
+            self.rejections.count(cause, f"in a batch of {nodes}", times)
+        self._rejected_before = self._writer.rejected.copy()
+        self.rejections.report_if_due()
+
+    def _parsed(self, waiting: Waiting) -> Heard | None:
+        kind, node, sensor = waiting.topic
+        try:
+            return Heard(node, sensor, parse_payload(HEARD[kind], waiting.payload))
+        except ContractError as error:
+            self.rejections.count("bad_payload", f"{node}/{sensor}/{kind}: {error}")
+            return None
+
+    def _write(self, batch: Sequence[Heard], *, again: bool = False) -> dict[Sensor, Stored]:
+        """Wait while the database is away. What it will never take is counted, and only that."""
+        while self._opened():
+            began_s = self._monotonic()
+            try:
+                marks = self._writer.write(batch)
+            except Unavailable as error:
+                self._gone(error)
+            except Exception as error:
+                if not again:  # has somebody put another database in its place?
+                    again = self._unchecked = True
+                elif len(batch) > 1:
+                    half = len(batch) // 2
+                    first = self._write(batch[:half], again=True)
+                    return first | self._write(batch[half:], again=True)
+                else:
+                    log.debug("not stored", exc_info=True)
+                    where = f"{batch[0].node}/{batch[0].sensor}"
+                    self.rejections.count("not_stored", f"{where}: {error}")
+                    return {}
+            else:
+                self.commits += 1
+                self.readings += sum(_readings(one.said) for one in batch)
+                self.commit_s_total += self._monotonic() - began_s
+                self._back()
+                return dict(marks)
+        self._left += len(batch)
+        return {}
+
+    def _opened(self) -> bool:
+        """Wait until the database is there and as it must be. False if told to stop before.
+
+        Raises StoreError where waiting does not help.
+        """
+        while True:
+            if self._retry_s and self._stopping.wait(self._retry_s):
+                return False
+            self._progress_s = self._monotonic()
+            try:
+                if self._unchecked:
+                    self._store.upgrade()
+            except Unavailable as error:
+                self._gone(error)
+            else:
+                self._unchecked = False
+                return True
+
+    def _gone(self, error: Unavailable) -> None:
+        now_s = self._monotonic()
+        if not self.away:
+            self._away_since_s, self._said_away_s = now_s, float("-inf")
+            self._dropped_before = self.inbox.dropped
+        self.away = str(error)
+        self._unchecked = True
+        self._retry_s = min(RETRY_LONGEST_S, max(RETRY_FIRST_S, 2 * self._retry_s))
+        if now_s - self._said_away_s >= SAY_EVERY_S:
+            self._said_away_s = now_s
+            log.warning("%s; trying again", error)
+
+    def _back(self) -> None:
+        if self.away:
+            log.info(
+                "the database is back after %.0f s; %d messages were dropped meanwhile and will be"
+                " sent again",
+                self._monotonic() - self._away_since_s,
+                self.inbox.dropped - self._dropped_before,
+            )
+        self.away, self._retry_s = "", 0.0
+
+    def _prune_now(self) -> None:
+        self._next_prune_s = self._monotonic() + PRUNE_EVERY_S
+        try:
+            self.pruned += (removed := self._prune(self._between))
+        except _StoppedError:
+            return
+        except Exception as error:
+            ours = not isinstance(error, StoreError)
+            log.warning("old readings were not removed: %s", error, exc_info=ours)
+            return
+        if removed:
+            log.info("%d readings were past their time, and removed", removed)
+
+    def _between(self) -> None:
+        """Record on while old rows are being removed."""
+        self._pass(0.0, 0.0)
+        if self._stopping.is_set():
+            raise _StoppedError
+
+    # ---- what is said of it
+
+    def _note(self, marks: Mapping[Sensor, Stored], asked: set[Sensor]) -> None:
+        if self._new_connection.is_set():
+            self._new_connection.clear()
+            self._said.clear()
+        for sensor, mark in marks.items():
+            if sensor in asked or self._said.get(sensor) != mark:
+                self._unsaid[sensor] = mark
+
+    def _say(self) -> None:
+        """Publish what is to be said; what cannot go out now, at the next pass."""
+        while self._unsaid and self._session is not None:
+            sensor, mark = next(iter(self._unsaid.items()))
+            topic = self._topics.of(Kind.STORED, *sensor)
+            try:
+                self._session.publish(topic, mark.to_json(), retain=True)
+            except NotConnectedError:
+                return
+            self._said[sensor] = self._unsaid.pop(sensor)
+
+
+def _readings(said: Reading | SensorHealth | Backfill) -> int:
+    return len(said.readings) if isinstance(said, Backfill) else isinstance(said, Reading)
+
+
+class _StoppedError(Exception):
+    """Told to stop in the middle of removing."""

@@ -1,0 +1,91 @@
+"""`python -m gateway.history run`: record until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+from broker import logs
+from broker.contract import Topics
+from broker.probes import HealthServer
+from broker.session import Session, Subscription, unique_client_id
+from broker.settings import unknown_variables
+from gateway.history.probes import RecorderHealth
+from gateway.history.prune import prune
+from gateway.history.recorder import CAUSES, HEARD, Recorder
+from gateway.history.settings import HistorySettings, utc_now_ms
+from gateway.history.store import Store, StoreError
+from gateway.history.writer import Writer
+from gateway.rejections import Rejections
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: HistorySettings) -> int:
+    """Returns the exit code: 0 after SIGTERM or Ctrl-C, 1 where trying again does not help."""
+    logs.configure(settings.log_level, settings.log_format, "recorder")
+    for line in unknown_variables(os.environ, HistorySettings):
+        log.warning("%s", line)
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    try:
+        store = Store(settings.history_url, settings.secret)
+    except StoreError as error:
+        print(f"recorder: {error}", file=sys.stderr)
+        return 1
+    writer = Writer(store, utc_now_ms=utc_now_ms)
+    topics = Topics(settings.root)
+
+    def remove(between: Callable[[], None]) -> int:
+        return prune(store, before_ms=settings.keep_from_ms(), progress=lambda _rows: between())
+
+    recorder = Recorder(
+        store,
+        writer,
+        topics,
+        Rejections(causes=CAUSES, fate="not stored"),
+        commit_s=settings.commit_s,
+        prune=remove,
+        on_end=done.set,
+    )
+    session = Session(
+        settings,
+        client_id=unique_client_id("recorder"),
+        protocol=5,  # which says so if it may not publish `stored`
+        subscriptions=[Subscription(f"{topics.root}/+/+/{kind}", qos=1) for kind in HEARD],
+        on_message=recorder.on_message,
+        on_up=recorder.on_up,
+        restful=True,
+    )
+    recorder.watch(session)
+    health = HealthServer(
+        RecorderHealth(recorder, session), settings.health_host, settings.health_port
+    )
+    try:
+        if settings.health_port:
+            health.start()
+        session.start()
+    except OSError as error:
+        where = f"{settings.health_host}:{settings.health_port}"
+        what = error.filename or f"BRISA_HEALTH_PORT: {where} (0: none)"
+        print(f"recorder: {what}: {error.strerror}", file=sys.stderr)
+        return 1
+    log.info("from %s into %s", session.where, store.shown)
+    recorder.start()
+    while not done.wait(3600):
+        pass
+    log.info("stopping")
+    written = recorder.stop()
+    session.stop()
+    health.stop()
+    if written:
+        store.close()
+    if recorder.fault:
+        log.error("%s", recorder.fault)
+        return 1
+    return 0

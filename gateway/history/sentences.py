@@ -1,0 +1,67 @@
+"""The account of a sensor's history as sentences, in Spanish and in English."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from gateway.history.views import LostSpan, SensorAudit
+from gateway.texts import HISTORY, whole
+
+LISTED_GAPS = 3
+# Sooner than this after the reading before it, a gap is no outage: the node had not kept it.
+OUTAGE = timedelta(hours=1)
+
+
+def state(audit: SensorAudit) -> str:
+    """The key of its word and of its shape: `whole`, `missing`, `lost` or `none`."""
+    if audit.lost:
+        return "lost"
+    return "missing" if audit.missing else "whole" if audit.stored else "none"
+
+
+def sentence(audit: SensorAudit, language: str, now: datetime) -> list[str]:
+    """What is stored, what is missing, what was lost, and why; the newest of many gaps."""
+    texts = HISTORY[language]
+    since = audit.first_at or audit.newest_at or now
+    clean = audit.stored and not audit.missing and not audit.lost
+    said = [
+        _counted(
+            "all" if clean else "stored", audit.stored, language, day=_day(since, language, now)
+        )
+    ]
+    if audit.missing:
+        said.append(_counted("missing", audit.missing, language))
+    spans = [span for stream in audit.streams for span in stream.lost_spans]
+    newest = sorted(spans, key=lambda span: span.noted_at, reverse=True)[:LISTED_GAPS]
+    said += [_lost(span, language, now) for span in newest]
+    if more := audit.gaps - len(newest):
+        key = "more_1" if more == 1 else "more_n"
+        said.append(texts[key].format(gaps=whole(more, language), n=whole(audit.lost, language)))
+    return said
+
+
+def _lost(span: LostSpan, language: str, now: datetime) -> str:
+    texts = HISTORY[language]
+    days = [_day(at, language, now) for at in (span.after_at, span.before_at) if at is not None]
+    when = texts["of_day" if len(set(days)) == 1 else "of_days"] if days else ""
+    why = texts["aged"]
+    if span.after_at is not None and (silence := span.noted_at - span.after_at) > OUTAGE:
+        hours = round(silence / timedelta(hours=1))
+        unit, n = ("days", round(hours / 24)) if hours >= 48 else ("hours", hours)
+        why = texts["silent"].format(duration=_counted(unit, n, language))
+    when = when.format(day=days[0], until=days[-1]) if days else ""
+    return _counted("lost", span.count, language, when=when, why=why)
+
+
+def _counted(key: str, n: int, language: str, **places: str) -> str:
+    texts: Mapping[str, str] = HISTORY[language]
+    text = texts.get(f"{key}_{n}", texts[f"{key}_n"])
+    return text.format(n=whole(n, language), **places)
+
+
+def _day(value: datetime, language: str, now: datetime) -> str:
+    """In UTC; with its year unless that is this one."""
+    texts, at = HISTORY[language], value.astimezone(UTC)
+    day = texts["day"].format(day=at.day, month=texts["months"].split()[at.month - 1])
+    return day if at.year == now.year else texts["year"].format(day=day, year=at.year)

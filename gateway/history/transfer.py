@@ -1,0 +1,171 @@
+"""Readings out of the database and into it, as lines of JSON or CSV; both in constant memory."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Annotated, Protocol
+from uuid import UUID
+
+from pydantic import AfterValidator, ValidationError
+from sqlalchemy import select
+
+from broker.contract import (
+    MAX_BACKFILL_READINGS,
+    Backfill,
+    Measured,
+    Reading,
+    Stored,
+    checked_id,
+    one_line,
+)
+from gateway.history import query
+from gateway.history.schema import sensor, span, stream
+from gateway.history.spans import Spans
+from gateway.history.writer import Heard
+
+COLUMNS = query.CSV_HEADER.strip().split(",")
+BATCH_ROWS = 5000
+Key = tuple[str, str]  # node and sensor
+
+
+class Line(Reading):
+    """A reading in a file."""
+
+    node: Annotated[str, AfterValidator(lambda value: checked_id("node", value))]
+    sensor: Annotated[str, AfterValidator(lambda value: checked_id("sensor", value))]
+
+
+class Writes(Protocol):
+    """The part of a Writer that this takes."""
+
+    def write(self, batch: Sequence[Heard]) -> dict[Key, Stored]: ...
+
+
+# ---- out
+
+
+def sensors(store: query.Reads) -> list[Key]:
+    """All that the database knows, sorted. Raises StoreError."""
+    every = select(sensor.c.node, sensor.c.name).order_by(sensor.c.node, sensor.c.name)
+    with store.read() as connection:
+        return [(node, name) for node, name in connection.execute(every)]
+
+
+def exported(
+    store: query.Reads, keys: Iterable[Key], from_ms: int | None, to_ms: int | None, *, as_csv: bool
+) -> Iterator[tuple[int, str]]:
+    """How many readings, and their lines; sensor by sensor, stream by stream, by seq.
+
+    Raises StoreError.
+    """
+    if as_csv:
+        yield 0, query.CSV_HEADER
+    for key in keys:
+        for chunk in query.rows(store, key, from_ms, to_ms):
+            yield len(chunk), query.csv(chunk) if as_csv else "".join(map(_json, chunk))
+
+
+def _json(row: query.Raw) -> str:
+    node, name, uuid, seq, ms, synchronised, *rest = row
+    values = (node, name, uuid, seq, query.iso(ms), bool(synchronised), *rest)
+    return json.dumps(dict(zip(COLUMNS, values, strict=True)), separators=(",", ":")) + "\n"
+
+
+# ---- in
+
+
+class Import:
+    """Takes in files of either format, in any order and as often as one likes.
+
+    on_refused: called with the number of a line, and what is wrong with it.
+    """
+
+    def __init__(
+        self, store: query.Reads, writer: Writes, on_refused: Callable[[int, str], None]
+    ) -> None:
+        self.new = self.known = self.refused = 0
+        self._store = store
+        self._writer = writer
+        self._on_refused = on_refused
+        self._waiting: dict[tuple[str, str, UUID], dict[int, Line]] = defaultdict(dict)
+        self._rows = 0
+
+    def take(self, lines: Iterable[str]) -> None:
+        """All the lines of one file. Raises StoreError; what was written before stays written."""
+        for number, line in _parsed(lines):
+            if isinstance(line, str):
+                self.refused += 1
+                self._on_refused(number, line)
+                continue
+            of_stream = self._waiting[line.node, line.sensor, line.stream]
+            if self._rows >= BATCH_ROWS or line.seq in of_stream:
+                self._write()
+                of_stream = self._waiting[line.node, line.sensor, line.stream]
+            of_stream[line.seq] = line
+            self._rows += 1
+        self._write()
+
+    def _write(self) -> None:
+        """As a back-fill that vouches for nothing: what is not in the file is not lost for that."""
+        waiting, self._waiting, self._rows = dict(self._waiting), defaultdict(dict), 0
+        before = self._known(waiting)
+        batch = []
+        for (node, name, uuid), of_stream in waiting.items():
+            readings: list[Measured] = [of_stream[seq] for seq in sorted(of_stream)]
+            for at in range(0, len(readings), MAX_BACKFILL_READINGS):
+                part = readings[at : at + MAX_BACKFILL_READINGS]
+                batch.append(Heard(node, name, Backfill(stream=uuid, readings=part)))
+        if batch:
+            self._writer.write(batch)
+        after = self._known(waiting)
+        self.known += before
+        self.new += after - before
+        if not_taken := sum(map(len, waiting.values())) - after:
+            self.refused += not_taken
+            self._on_refused(0, f"{not_taken} readings: too many sensors, streams or gaps")
+
+    def _known(self, waiting: dict[tuple[str, str, UUID], dict[int, Line]]) -> int:
+        """How many of them are stored."""
+        count = 0
+        with self._store.read() as connection:
+            for (node, name, uuid), of_stream in waiting.items():
+                rows = connection.execute(
+                    select(span.c.first_seq, span.c.last_seq)
+                    .join(stream, stream.c.id == span.c.stream_id)
+                    .join(sensor, sensor.c.id == stream.c.sensor_id)
+                    .where(sensor.c.node == node, sensor.c.name == name)
+                    .where(stream.c.uuid == str(uuid), span.c.kind == "stored")
+                    .where(span.c.first_seq <= max(of_stream), span.c.last_seq >= min(of_stream))
+                )
+                there = Spans((first, last) for first, last in rows)
+                count += sum(seq in there for seq in of_stream)
+        return count
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[tuple[int, Line | str]]:
+    """Number and reading of each line that is not empty, or what is wrong with it."""
+    columns: list[str] = []
+    for number, text in enumerate(lines, start=1):
+        if not text.strip():
+            continue
+        try:
+            if text.startswith("{"):
+                yield number, Line.model_validate_json(text)
+                continue
+            # no value needs quotes, so that a line is a row
+            values = next(csv.reader([text]))
+            if values[0] == COLUMNS[0]:
+                columns = values
+            elif len(values) != len(columns):
+                wanted = len(columns) or "neither JSON nor below a line of column names"
+                yield number, f"{len(values)} columns: {wanted}"
+            else:
+                row = dict(zip(columns, values, strict=True))
+                yield number, Line.model_validate_strings(row)
+        except ValidationError as error:
+            yield number, one_line(error)
+        except csv.Error as error:
+            yield number, str(error)

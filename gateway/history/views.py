@@ -1,0 +1,101 @@
+"""What the history's API answers: readings by buckets of time, and the account of each sensor."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from broker.contract import Moment, Seq
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment(ms: int) -> datetime:
+    """Of milliseconds since 1970, UTC, as the database has them."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(by_alias=True).encode()
+
+
+class Extremes(_View):
+    """One quantity in one bucket."""
+
+    min: float
+    mean: float
+    max: float
+
+
+class Point(_View):
+    """The readings of one bucket of time."""
+
+    start: Moment
+    readings: int = Field(ge=1)
+    temperature_c: Extremes
+    humidity_pct: Extremes
+
+
+class HistoryView(_View):
+    """A sensor's readings, by time."""
+
+    node: str
+    sensor: str
+    from_: Moment = Field(alias="from", description="as asked, cut to where there are readings")
+    to: Moment = Field(description="the same; this moment is not in it")
+    bucket_s: float = Field(description="how much time a point stands for")
+    source: Literal["hour", "minute", "reading"] = Field(description="what was summed up")
+    points: list[Point | None] = Field(
+        description="oldest first, buckets without a reading left out; null: a gap, longer than"
+        " a bucket and three intervals. No line goes across it"
+    )
+
+
+class LostSpan(_View):
+    """Readings that will not come any more: the node no longer has them."""
+
+    first_seq: Seq
+    last_seq: Seq
+    count: int
+    noted_at: Moment = Field(description="when this was found")
+    after_at: Moment | None = Field(description="the date of the reading before them")
+    before_at: Moment | None = Field(description="the date of the reading after them")
+
+
+class StreamAudit(_View):
+    """The readings that one journal numbered, from 1 to `last_seq`: each is one of the three."""
+
+    stream: UUID
+    first_seq: Seq | None = Field(description="the lowest that is stored")
+    last_seq: int = Field(description="the highest that is known to exist")
+    stored: int = Field(description="ever stored: retention takes nothing off")
+    missing: int = Field(description="not here yet: the node is to send them again")
+    lost: int
+    gaps: int = Field(description="of how many ranges `lost` is the sum")
+    lost_spans: list[LostSpan] = Field(description="the newest of them, newest first")
+
+
+class SensorAudit(_View):
+    """What became of all that a sensor measured."""
+
+    node: str
+    sensor: str
+    stored: int
+    missing: int
+    lost: int
+    gaps: int
+    first_at: Moment | None = Field(description="the hour of the oldest reading")
+    newest_at: Moment | None = Field(description="the date of the newest reading")
+    streams: list[StreamAudit] = Field(description="the first that was heard of first")
+
+
+class AuditView(_View):
+    """Every sensor of the history, by node and name."""
+
+    sensors: list[SensorAudit]

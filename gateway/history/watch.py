@@ -1,0 +1,124 @@
+"""The account of the history, read again and again by a thread that nobody waits for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from http import HTTPStatus
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from gateway.history import account
+from gateway.history.store import Store, StoreError
+from gateway.history.views import AuditView
+from gateway.problems import Problem
+from gateway.views import utcnow
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 10.0
+AGAIN_S = 2.0  # while it cannot be read
+HUNG_AFTER_S = 30.0
+SAID_EVERY_S = 60.0
+RETRY_AFTER_S = 5
+
+
+class Seen(NamedTuple):
+    """The newest account that could be read, and when; `problem`: why there is no newer one."""
+
+    audit: AuditView | None
+    at: datetime | None
+    problem: str
+
+
+class Watch:
+    """A database of history as the gateway sees it. Safe to call from any thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        every_s: float = EVERY_S,
+        monotonic: Callable[[], float] = time.monotonic,
+        utcnow: Callable[[], datetime] = utcnow,
+    ) -> None:
+        self.store = store
+        self._every_s = every_s
+        self._monotonic = monotonic
+        self._utcnow = utcnow
+        self._seen = Seen(None, None, "")
+        self._asked_at_s: float | None = None
+        self._said_at_s = float("-inf")
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="history-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """A database that hangs is not waited for."""
+        self._stopped.set()
+        self._thread.join(timeout=1.0)
+        self.store.close()
+
+    def seen(self) -> Seen:
+        asked_at_s = self._asked_at_s
+        if asked_at_s is not None and self._monotonic() - asked_at_s > HUNG_AFTER_S:
+            self._asked_at_s = None  # until its turn ends after all
+            self._seen = self._seen._replace(problem="the history's database does not answer")
+        return self._seen
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection, for a request. Raises Problem if there is none to be had."""
+        problem = self.seen().problem
+        if not problem:
+            try:
+                with self.store.read() as connection:
+                    yield connection
+                    return
+            except StoreError as error:
+                self.failed(error)
+                problem = str(error)
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, problem, retry_after_s=RETRY_AFTER_S)
+
+    def failed(self, error: Exception) -> None:
+        """Say so, once a minute."""
+        now_s = self._monotonic()
+        if now_s - self._said_at_s >= SAID_EVERY_S:
+            self._said_at_s = now_s
+            log.warning("the history cannot be read: %s", error)
+
+    def refresh(self) -> None:
+        """Read the account, or know why not."""
+        self._asked_at_s = self._monotonic()
+        try:
+            self.store.check()
+            with self.store.read() as connection:
+                audit = account.audit(connection)
+        except StoreError as error:
+            # once may be a recorder that starts beside us, and has not made its tables yet
+            if self._seen.problem:
+                self.failed(error)
+            self._seen = self._seen._replace(problem=str(error))
+        else:
+            if self._said_at_s > float("-inf"):
+                log.info("the history can be read again")
+                self._said_at_s = float("-inf")
+            self._seen = Seen(audit, self._utcnow(), "")
+        self._asked_at_s = None
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.refresh()
+            except Exception as error:
+                log.exception("the history's account failed")
+                self._seen = self._seen._replace(problem=f"the gateway failed at it: {error}")
+                self._asked_at_s = None
+            self._stopped.wait(AGAIN_S if self._seen.problem else self._every_s)

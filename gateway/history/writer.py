@@ -1,0 +1,281 @@
+"""The writer: a batch of what nodes said, into the database in one transaction.
+
+Nothing is remembered from batch to batch. Each transaction locks the rows of its sensors, reads
+the account of their streams (ledger.py), and works from that: so a database restored from an old
+copy, or a second recorder, needs no thought here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from broker.contract import Backfill, Measured, Reading, SensorHealth, Stored
+from gateway.history import rollup
+from gateway.history.dialects import bulk_insert, upsert
+from gateway.history.ledger import Ledger, Row, Taken
+from gateway.history.marks import Key, chunks, marks
+from gateway.history.schema import AnyRow, reading, sensor, span, stream
+from gateway.history.store import Conflict, Refused, Store
+
+log = logging.getLogger(__name__)
+
+# What nodes may fill the database with. The gateway shows as many sensors; a node has a handful of
+# pins; an edge begins a stream when its power was cut, so that a thousand are years.
+MAX_SENSORS, MAX_SENSORS_PER_NODE, MAX_STREAMS_PER_SENSOR = 2000, 200, 1000
+TRIES = 5  # of a transaction that another recorder was in the way of
+_EPOCH, _MS = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+
+
+class Heard(NamedTuple):
+    """A message of a sensor."""
+
+    node: str
+    sensor: str
+    said: Reading | Backfill | SensorHealth
+
+
+class Writer:
+    """`rejected` counts messages that were not stored, or not wholly, by cause."""
+
+    def __init__(self, store: Store, *, utc_now_ms: Callable[[], int]) -> None:
+        self.rejected: Counter[str] = Counter()
+        self._store = store
+        self._utc_now_ms = utc_now_ms
+
+    def write(self, batch: Sequence[Heard]) -> dict[Key, Stored]:
+        """Store a batch, in order; returns how far the sensors in it are, which is committed.
+
+        Raises Unavailable: nothing of it is stored, or where the database took some messages and
+        refused others, a part.
+        """
+        for left in reversed(range(TRIES)):
+            try:
+                with self._store.begin() as connection:
+                    transaction = _Transaction(connection, batch, self._utc_now_ms())
+                    said = transaction.write(batch)
+            except (Conflict, Refused) as error:  # refused: two recorders made the same sensor
+                if left:
+                    continue
+                if isinstance(error, Conflict):
+                    raise
+                if len(batch) == 1:
+                    node, name, what = batch[0]
+                    kind = type(what).__name__.lower()
+                    log.warning("%s/%s: a %s is not stored: %s", node, name, kind, error)
+                    self.rejected["refused"] += 1
+                    return {}
+            else:
+                self.rejected += transaction.rejected
+                return said
+        half = len(batch) // 2  # one that the database does not take must not stop the others
+        return {**self.write(batch[:half]), **self.write(batch[half:])}
+
+    def marks(self) -> dict[Key, Stored]:
+        """How far each sensor in the database is. Raises StoreError."""
+        with self._store.read() as connection:
+            return marks(connection, self._utc_now_ms())
+
+
+class _Stream:
+    """A stream in a transaction: its account, and what is to be written."""
+
+    def __init__(self, row: AnyRow, account: Sequence[Row]) -> None:
+        self.id: int = row.id
+        self.sensor_id: int = row.sensor_id
+        self.ledger = Ledger(account, row.newest_seq)
+        self.before = set(account)
+        # by seq: measured_ms, synchronised, temperature_c, humidity_pct, source
+        self.new: dict[int, tuple[int, bool, float, float, str]] = {}
+        self.dated: dict[int, int] = {}  # by seq: measured_ms, of what is in the database
+
+    def take(self, one: Measured) -> bool:
+        """A reading; False if it cannot be stored."""
+        right = one.clock_synchronised
+        taken = self.ledger.take(one.seq, synchronised=right)
+        measured_ms = (one.measured_at - _EPOCH) // _MS
+        if taken is Taken.NEW:
+            self.new[one.seq] = (
+                *(measured_ms, right),
+                *(one.temperature_c, one.humidity_pct, one.source),
+            )
+        elif taken is Taken.DATED and one.seq in self.new:
+            self.new[one.seq] = (measured_ms, True, *self.new[one.seq][2:])
+        elif taken is Taken.DATED:
+            self.dated[one.seq] = measured_ms
+        return taken is not Taken.REFUSED
+
+    def hear(self, said: Reading | Backfill | SensorHealth, now_ms: int) -> bool:
+        """A message; False if it cannot be stored, or not wholly."""
+        ledger = self.ledger
+        match said:
+            case Reading():
+                return self.take(said)
+            case Backfill(after=after, readings=readings):
+                whole = sum(self.take(one) for one in readings) == len(readings)
+                last = readings[-1].seq if readings else ledger.newest_seq
+                return whole and (after is None or ledger.lose(after + 1, last, now_ms))
+            case SensorHealth(oldest_seq=oldest, newest_seq=newest):
+                ledger.newest_seq = max(ledger.newest_seq, newest or 0, oldest or 0)
+                gone = oldest - 1 if oldest else newest or 0  # no oldest: it keeps nothing
+                return ledger.lose(1, gone, now_ms)
+
+
+class _Transaction:
+    """One batch; made with the rows of its sensors and streams, which it locks or makes."""
+
+    def __init__(self, connection: Connection, batch: Sequence[Heard], now_ms: int) -> None:
+        self.rejected: Counter[str] = Counter()
+        self._connection = connection
+        self._now_ms = now_ms
+        self._sensors = self._locked(
+            sensor, [heard[:2] for heard in batch], MAX_SENSORS_PER_NODE, MAX_SENSORS
+        )
+        named = [
+            (self._sensors[heard[:2]].id, str(heard.said.stream))
+            for heard in batch
+            if heard.said.stream is not None and heard[:2] in self._sensors
+        ]
+        heard_ms = {"first_heard_ms": now_ms, "last_heard_ms": now_ms, "newest_seq": 0}
+        rows = self._locked(stream, named, MAX_STREAMS_PER_SENSOR, **heard_ms)
+        accounts: dict[int, list[Row]] = defaultdict(list)
+        for ids in chunks(row.id for row in rows.values()):
+            for row in connection.execute(sa.select(span).where(span.c.stream_id.in_(ids))):
+                accounts[row.stream_id].append(Row(*row[1:]))
+        self._streams = {key: _Stream(row, accounts[row.id]) for key, row in rows.items()}
+        # by sensor: what its health and its live messages say of it
+        self._facts = {row.id: (row.interval_s, row.current) for row in self._sensors.values()}
+
+    def _locked(
+        self,
+        table: sa.Table,
+        keys: Iterable[tuple[Any, str]],
+        most_each: int,
+        most: float = float("inf"),
+        **values: int,
+    ) -> dict[tuple[Any, str], AnyRow]:
+        """Rows by their key, which is the table's second and third column: owner and name.
+
+        Made where they are not there, and there is room: of an owner, and in all.
+        """
+        wanted = list(dict.fromkeys(keys))
+        found = dict(self._find(table, wanted))
+        missing = [key for key in wanted if key not in found]
+        if missing:
+            owner, name = table.columns[1], table.columns[2]
+            query = sa.select(owner, sa.func.count()).group_by(owner)
+            counts: Counter[Any] = Counter(dict(self._connection.execute(query).all()))
+            made = []
+            for key in missing:
+                if counts[key[0]] < most_each and counts.total() < most:
+                    counts[key[0]] += 1
+                    made.append({owner.name: key[0], name.name: key[1], **values})
+            if made:
+                self._connection.execute(table.insert(), made)
+                found |= self._find(table, missing)
+        return found
+
+    def _find(
+        self, table: sa.Table, keys: Sequence[tuple[Any, str]]
+    ) -> Iterator[tuple[tuple[Any, str], AnyRow]]:
+        for some in chunks(keys):
+            query = sa.select(table).where(sa.tuple_(*table.columns[1:3]).in_(some))
+            # two recorders lock them in the same order
+            for row in self._connection.execute(query.order_by(table.c.id).with_for_update()):
+                yield (row[1], row[2]), row
+
+    def write(self, batch: Iterable[Heard]) -> dict[Key, Stored]:
+        for heard in batch:
+            if cause := self._take(heard):
+                self.rejected[cause] += 1
+        self._store_sensors()
+        self._store_readings()
+        self._store_accounts()
+        return marks(self._connection, self._now_ms, list(self._facts))
+
+    def _take(self, heard: Heard) -> str:
+        """Returns why it is not to be stored, or not wholly; else nothing."""
+        said = heard.said
+        if (row := self._sensors.get(heard[:2])) is None:
+            return "too_many_sensors"
+        interval_s, current = self._facts[row.id]
+        if isinstance(said, SensorHealth):
+            interval_s = said.interval_s
+        one = self._streams.get((row.id, str(said.stream)))
+        if one is not None and not isinstance(said, Backfill):
+            current = str(said.stream)
+        self._facts[row.id] = (interval_s, current)
+        if one is None:
+            return "too_many_streams" if said.stream is not None else ""
+        return "" if one.hear(said, self._now_ms) else "too_scattered"
+
+    def _store_sensors(self) -> None:
+        changed = [
+            {"of": row.id, "interval_s": facts[0], "current": facts[1]}
+            for row in self._sensors.values()
+            if (facts := self._facts[row.id]) != (row.interval_s, row.current)
+        ]
+        if changed:
+            update = sensor.update().where(sensor.c.id == sa.bindparam("of"))
+            self._connection.execute(update, changed)
+
+    def _store_readings(self) -> None:
+        """The raw readings, and the roll-ups with them; and the dates beside what is lost."""
+        rows = []
+        counted: dict[int, list[rollup.Reading]] = defaultdict(list)
+        left: dict[int, list[rollup.Reading]] = defaultdict(list)
+        for one in self._streams.values():
+            rows += [(one.id, seq, *values) for seq, values in one.new.items()]
+            counted[one.sensor_id] += [(ms, t, h) for ms, _, t, h, _ in one.new.values()]
+            for seq, ms, t, h in self._stored(one.id, one.dated):
+                left[one.sensor_id].append((ms, t, h))
+                counted[one.sensor_id].append((one.dated[seq], t, h))
+            dates_ms = {seq: values[0] for seq, values in one.new.items()} | one.dated
+            unknown = one.ledger.neighbours() - dates_ms.keys()
+            dates_ms |= {seq: ms for seq, ms, _, _ in self._stored(one.id, unknown)}
+            one.ledger.date(dates_ms)
+            if one.dated:
+                of = (reading.c.stream_id == one.id, reading.c.seq == sa.bindparam("of"))
+                dates = [{"of": seq, "measured_ms": ms} for seq, ms in one.dated.items()]
+                update = reading.update().where(*of).values(synchronised=True)
+                self._connection.execute(update, dates)
+        bulk_insert(self._connection, reading, rows)
+        rollup.add(self._connection, counted)
+        for sensor_id, readings in left.items():
+            rollup.leave(self._connection, sensor_id, readings)
+
+    def _stored(
+        self, stream_id: int, numbers: Iterable[int]
+    ) -> Iterator[sa.Row[int, int, float, float]]:
+        """Seq, date and values of those of the numbers that retention has not taken."""
+        c = reading.c
+        for some in chunks(numbers):
+            query = sa.select(c.seq, c.measured_ms, c.temperature_c, c.humidity_pct)
+            yield from self._connection.execute(
+                query.where(c.stream_id == stream_id, c.seq.in_(some))
+            )
+
+    def _store_accounts(self) -> None:
+        """Of the accounts only what changed."""
+        come, heads = [], []
+        for one in self._streams.values():
+            rows = one.ledger.rows()
+            come += [{"stream_id": one.id, **row._asdict()} for row in rows - one.before]
+            gone = {row[:2] for row in one.before} - {row[:2] for row in rows}
+            for keys in chunks(gone):
+                of = sa.tuple_(span.c.kind, span.c.first_seq).in_(keys)
+                self._connection.execute(span.delete().where(span.c.stream_id == one.id, of))
+            ledger = one.ledger
+            known = {"watermark": ledger.watermark(), "missing": ledger.missing()}
+            heard = {"last_heard_ms": self._now_ms, "newest_seq": ledger.newest_seq}
+            heads.append({"of": one.id, **heard, **known})
+        upsert(self._connection, span, come)
+        if heads:
+            update = stream.update().where(stream.c.id == sa.bindparam("of"))
+            self._connection.execute(update, heads)

@@ -1,0 +1,152 @@
+"""Retention: what goes, what stays, and that no number of it is forgotten."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from broker.contract import Backfill, Measured, Reading, Stored
+from gateway.history import prune as module
+from gateway.history.prune import prune
+from gateway.history.schema import ROLLUPS, AnyRow, reading, span, stream
+from gateway.history.store import Store
+from gateway.history.writer import Heard, Writer
+from tests.databases import Database
+
+A, B = UUID(int=0xA), UUID(int=0xB)
+DAY_MS = 86_400_000
+NOW_MS = 20_000 * DAY_MS
+
+
+@pytest.fixture
+def store(any_database: Database) -> Iterator[Store]:
+    with contextlib.closing(Store(any_database.url, any_database.password)) as store:
+        store.upgrade()
+        yield store
+
+
+def measured(seq: int, day: int, *, right: bool = True, t: float = 20.0) -> Measured:
+    """A reading of so many days before now."""
+    return Measured(
+        seq=seq,
+        measured_at=datetime(1970, 1, 1, tzinfo=UTC)
+        + timedelta(milliseconds=NOW_MS - day * DAY_MS),
+        clock_synchronised=right,
+        temperature_c=t,
+        humidity_pct=50.0,
+        source="dht11",
+    )
+
+
+def write(
+    store: Store, uuid: UUID, *readings: Measured, now_ms: int = NOW_MS
+) -> dict[tuple[str, str], Stored]:
+    said = Backfill(stream=uuid, readings=list(readings))
+    return Writer(store, utc_now_ms=lambda: now_ms).write([Heard("pi-1", "dht11", said)])
+
+
+def seqs(store: Store) -> list[int]:
+    with store.read() as connection:
+        return list(connection.scalars(sa.select(reading.c.seq).order_by(reading.c.seq)))
+
+
+def test_old_readings_go_and_their_account_and_rollups_stay(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK_ROWS", 3)
+    marks = write(store, A, *(measured(seq, day=11 - seq) for seq in range(1, 11)))
+    steps: list[int] = []
+    assert prune(store, before_ms=NOW_MS - 2 * DAY_MS, progress=steps.append) == 8
+    assert steps == [3, 3, 2], "each in a transaction of its own"
+    assert seqs(store) == [9, 10], "the one of that very moment stays"
+    assert prune(store, before_ms=NOW_MS - 2 * DAY_MS) == 0
+    assert Writer(store, utc_now_ms=lambda: NOW_MS).marks() == marks
+    with store.read() as connection:
+        for table, _ in ROLLUPS:
+            assert connection.scalar(sa.select(sa.func.sum(table.c.readings))) == 10
+    assert write(store, A, measured(3, day=8)) == marks
+    assert seqs(store) == [9, 10], "one that comes again is known, and not stored again"
+
+
+def test_a_reading_without_a_right_date_stays_while_it_may_get_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(store, A, *(measured(seq, day=9000, right=False) for seq in range(1, 5)))
+    write(store, B, measured(1, day=9000, right=False), now_ms=NOW_MS - 3 * DAY_MS)
+    before_ms = NOW_MS - 2 * DAY_MS
+    assert prune(store, before_ms=before_ms) == 1, "stream B has not been heard of since"
+    monkeypatch.setattr(module, "UNDATED_KEPT", 3)
+    assert prune(store, before_ms=before_ms) == 1, "a journal has no room for number 1"
+    assert seqs(store) == [2, 3, 4]
+    write(store, A, measured(1, day=1), measured(2, day=1))
+    assert seqs(store) == [2, 3, 4]
+    with store.read() as connection:
+        undated = connection.execute(sa.select(span).where(span.c.kind == "undated")).all()
+        assert [row.first_seq for row in undated if row.last_seq == 4] == [3]
+        counted = connection.scalar(sa.select(sa.func.sum(ROLLUPS[0][0].c.readings)))
+        assert counted == 5
+
+
+def test_a_date_given_where_retention_was_keeps_the_counts_right(store: Store) -> None:
+    """Minute and hour of the wrong date have lost another reading to retention by then."""
+    write(store, A, measured(1, day=50, right=False, t=10.0), measured(2, day=50, t=30.0))
+    assert prune(store, before_ms=NOW_MS - 40 * DAY_MS) == 1
+    write(store, A, measured(1, day=0))
+    with store.read() as connection:
+        for table, unit_s in ROLLUPS:
+            rows = connection.execute(sa.select(table).order_by(table.c.start_s)).all()
+            assert [(row.start_s, row.readings, row.temperature_sum) for row in rows] == [
+                ((NOW_MS - 50 * DAY_MS) // 1000 // unit_s * unit_s, 1, 30_000),
+                (NOW_MS // 1000 // unit_s * unit_s, 1, 10_000),
+            ]
+
+
+def test_a_stream_of_which_nothing_is_left_is_forgotten_in_the_end(store: Store) -> None:
+    long_ago_ms = NOW_MS - 500 * DAY_MS
+    write(store, A, measured(1, day=500), now_ms=long_ago_ms)
+    write(store, B, measured(1, day=500), measured(2, day=1), now_ms=long_ago_ms)
+
+    def streams() -> set[str]:
+        with store.read() as connection:
+            return set(connection.scalars(sa.select(stream.c.uuid)))
+
+    prune(store, before_ms=NOW_MS - 200 * DAY_MS)
+    assert streams() == {str(A), str(B)}, "a journal may still have them"
+    prune(store, before_ms=NOW_MS - 100 * DAY_MS)
+    assert streams() == {str(B)}
+    with store.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(span)) == 1
+
+
+def test_a_stream_heard_of_meanwhile_is_not_forgotten(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(store, A, measured(1, day=500), now_ms=NOW_MS - 500 * DAY_MS)
+    real = module._forget
+
+    def late(connection: sa.Connection, row: AnyRow) -> None:
+        connection.execute(stream.update().values(last_heard_ms=NOW_MS))
+        real(connection, row)
+
+    monkeypatch.setattr(module, "_forget", late)
+    assert prune(store, before_ms=NOW_MS) == 1
+    with store.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(stream)) == 1
+
+
+def test_a_recorder_writes_between(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_ROWS", 1)
+    write(store, A, *(measured(seq, day=9) for seq in range(1, 4)))
+    coming = iter(range(4, 7))
+
+    def between(_rows: int) -> None:
+        said = Reading(stream=A, **dict(measured(next(coming), day=0)))
+        Writer(store, utc_now_ms=lambda: NOW_MS).write([Heard("pi-1", "dht11", said)])
+
+    assert prune(store, before_ms=NOW_MS - DAY_MS, progress=between) == 3
+    assert seqs(store) == [4, 5, 6]

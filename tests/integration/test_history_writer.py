@@ -1,0 +1,679 @@
+"""The writer against a plain model of it, and each rule by itself, on each database."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from broker.contract import (
+    MAX_UNDATED_RANGES,
+    SEQ_MAX,
+    Backfill,
+    Mark,
+    Measured,
+    Reading,
+    SensorHealth,
+    Stored,
+)
+from gateway.history import ledger, writer
+from gateway.history.marks import marks as real_marks
+from gateway.history.prune import prune
+from gateway.history.schema import ROLLUPS, reading, sensor, span, stream
+from gateway.history.spans import Spans
+from gateway.history.store import Conflict, Refused, Store, Unavailable
+from gateway.history.writer import Heard, Writer
+from tests.databases import Database
+
+A, B, C = (UUID(int=n) for n in (0xA, 0xB, 0xC))
+NOW_MS = 1_780_000_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Key = tuple[str, str]
+
+
+def measured(
+    seq: int, ms: int | None = None, *, right: bool = True, t: float = 20.5, h: float = 40.0
+) -> Measured:
+    ms = NOW_MS - 10_000_000 + seq * 1000 if ms is None else ms
+    return Measured(
+        seq=seq,
+        measured_at=EPOCH + timedelta(milliseconds=ms),
+        clock_synchronised=right,
+        temperature_c=t,
+        humidity_pct=h,
+        source="dht11",
+    )
+
+
+def live(uuid: UUID, one: Measured, sensor: str = "dht11", node: str = "pi-1") -> Heard:
+    return Heard(node, sensor, Reading(stream=uuid, **dict(one)))
+
+
+def again(
+    uuid: UUID, *readings: Measured, after: int | None = None, sensor: str = "dht11"
+) -> Heard:
+    return Heard("pi-1", sensor, Backfill(stream=uuid, after=after, readings=list(readings)))
+
+
+def health(
+    uuid: UUID | None, oldest: int | None = None, newest: int | None = None, interval_s: float = 5
+) -> Heard:
+    said = SensorHealth.model_validate(
+        {
+            "state": "ok",
+            "since": "2026-01-01T00:00:00Z",
+            "driver": "replay",
+            "model": "dht11",
+            "interval_s": interval_s,
+            "stream": uuid,
+            "oldest_seq": oldest,
+            "newest_seq": newest,
+        },
+        strict=False,
+    )
+    return Heard("pi-1", "dht11", said)
+
+
+# ---- the model
+
+
+@dataclass
+class Row:
+    ms: int
+    right: bool
+    t: float
+    h: float
+    pruned: bool = False
+
+
+@dataclass
+class Account:
+    rows: dict[int, Row] = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)
+    newest: int = 0
+
+    def hear(self, one: Measured) -> None:
+        self.newest = max(self.newest, one.seq)
+        ms = (one.measured_at - EPOCH) // timedelta(milliseconds=1)
+        row = self.rows.get(one.seq)
+        if row is None:
+            right = one.clock_synchronised
+            self.rows[one.seq] = Row(ms, right, one.temperature_c, one.humidity_pct)
+            self.lost.discard(one.seq)
+        elif one.clock_synchronised and not row.right:
+            row.right = True
+            row.ms = row.ms if row.pruned else ms
+
+    def lose(self, first: int, last: int) -> None:
+        self.lost |= set(range(first, last + 1)) - self.rows.keys()
+
+    @property
+    def mark(self) -> int:
+        known = self.rows.keys() | self.lost
+        return next(seq for seq in range(self.newest + 2) if seq + 1 not in known)
+
+
+class Model:
+    """What is to be in the database after these messages, the simplest way."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[tuple[Key, UUID], Account] = {}
+        self.current: dict[Key, UUID] = {}
+        self.pruned = False
+
+    def hear(self, batch: Sequence[Heard]) -> None:
+        for node, name, said in batch:
+            if said.stream is None:
+                continue
+            account = self.accounts.setdefault(((node, name), said.stream), Account())
+            if isinstance(said, Reading | SensorHealth):
+                self.current[node, name] = said.stream
+            if isinstance(said, Reading):
+                account.hear(said)
+            elif isinstance(said, Backfill):
+                for one in said.readings:
+                    account.hear(one)
+                if said.after is not None:
+                    last = said.readings[-1].seq if said.readings else account.newest
+                    account.lose(said.after + 1, last)
+            else:
+                oldest, newest = said.oldest_seq, said.newest_seq
+                account.newest = max(account.newest, oldest or 0, newest or 0)
+                account.lose(1, oldest - 1 if oldest else newest or 0)
+
+    def prune(self, before_ms: int) -> int:
+        old = [
+            row
+            for account in self.accounts.values()
+            for row in account.rows.values()
+            if row.right and row.ms < before_ms and not row.pruned
+        ]
+        for row in old:
+            row.pruned = self.pruned = True
+        return len(old)
+
+    def check(self, store: Store, marks: dict[Key, Stored]) -> None:
+        keys = {key for key, _ in self.accounts}
+        assert marks.keys() == keys
+        with store.read() as connection:
+            kept = connection.execute(
+                sa.select(
+                    sensor.c.node,
+                    sensor.c.name,
+                    stream.c.uuid,
+                    *(reading.c[name] for name in ("seq", "measured_ms", "synchronised")),
+                    *(reading.c[name] for name in ("temperature_c", "humidity_pct")),
+                ).select_from(reading.join(stream).join(sensor))
+            ).all()
+            spans: dict[tuple[Key, UUID, str], set[int]] = defaultdict(set)
+            for row in connection.execute(
+                sa.select(sensor.c.node, sensor.c.name, stream.c.uuid, span).select_from(
+                    span.join(stream).join(sensor)
+                )
+            ):
+                numbers = set(range(row.first_seq, row.last_seq + 1))
+                of = spans[(row.node, row.name), UUID(row.uuid), row.kind]
+                assert not numbers & of, "a number is in two ranges"
+                of |= numbers
+            rolled = {
+                unit_s: connection.execute(
+                    sa.select(sensor.c.node, sensor.c.name, table).join(sensor)
+                ).all()
+                for table, unit_s in ROLLUPS
+            }
+        assert sorted(tuple(row) for row in kept) == sorted(
+            (*key, str(uuid), seq, row.ms, row.right, row.t, row.h)
+            for (key, uuid), account in self.accounts.items()
+            for seq, row in account.rows.items()
+            if not row.pruned
+        )
+        for (key, uuid), account in self.accounts.items():
+            undated = {seq for seq, row in account.rows.items() if not row.right}
+            assert spans[key, uuid, "stored"] == account.rows.keys()
+            assert spans[key, uuid, "lost"] == account.lost
+            assert spans[key, uuid, "undated"] == undated
+        for unit_s, rows in rolled.items():
+            self._check_rollup(unit_s, rows)
+        for key, said in marks.items():
+            self._check_marks(key, said)
+
+    def _check_rollup(self, unit_s: int, rolled: Sequence[sa.Row[*tuple[object, ...]]]) -> None:
+        expected: dict[tuple[Key, int], list[Row]] = defaultdict(list)
+        for (key, _), account in self.accounts.items():
+            for row in account.rows.values():
+                expected[key, row.ms // (unit_s * 1000) * unit_s].append(row)
+        assert {((row.node, row.name), row.start_s) for row in rolled} == expected.keys()
+        for bucket in rolled:
+            rows = expected[(bucket.node, bucket.name), bucket.start_s]
+            for quantity, values in (
+                ("temperature", [one.t for one in rows]),
+                ("humidity", [one.h for one in rows]),
+            ):
+                low, total, high = (
+                    bucket._mapping[f"{quantity}_{part}"] for part in ("min", "sum", "max")
+                )
+                assert bucket.readings == len(values)
+                assert total == sum(round(value * 1000) for value in values)
+                # one that got another date after retention took others may have left its mark
+                assert low == min(values) or (self.pruned and low < min(values))
+                assert high == max(values) or (self.pruned and high > max(values))
+
+    def _check_marks(self, key: Key, said: Stored) -> None:
+        mine = {uuid: account for (of, uuid), account in self.accounts.items() if of == key}
+        if key in self.current:
+            assert said.stream == self.current[key]
+        marks: list[Mark] = [said, *said.earlier]
+        assert {mark.stream for mark in marks} == mine.keys()
+        assert len(marks) == len(mine)
+        for mark in marks:
+            account = mine[mark.stream]
+            assert mark.seq == account.mark
+            assert mark.missing == account.newest - len(account.rows.keys() | account.lost)
+            undated = Spans((seq, seq) for seq, row in account.rows.items() if not row.right)
+            assert mark.undated == list(undated)[-MAX_UNDATED_RANGES:]
+
+
+def batches(rng: random.Random, numbers: int) -> list[Heard]:
+    """Late, repeated, reordered and re-dated readings and claims, of some sensors and streams."""
+    batch: list[Heard] = []
+    for _ in range(rng.randint(1, 6)):
+        name, uuid = rng.choice(["dht11", "dht22"]), rng.choice([A, A, A, B, C])
+        first = rng.randint(1, numbers)
+
+        def one(seq: int) -> Measured:
+            right = rng.random() < 0.6
+            ms = NOW_MS - 20_000_000 + seq * 25_000 if right else seq * 40_000 - 100_000
+            t, h = rng.randint(-400, 800) / 10, rng.randint(0, 1000) / 10
+            return measured(seq, ms + rng.randint(0, 9_999), right=right, t=t, h=h)
+
+        match rng.randint(0, 6):
+            case 0 | 1 | 2:
+                batch.append(live(uuid, one(first), name))
+            case 3 | 4:
+                seqs = sorted(rng.sample(range(first, first + 12), rng.randint(1, 8)))
+                after = rng.choice([None, rng.randint(0, seqs[0] - 1)])
+                batch.append(again(uuid, *map(one, seqs), after=after, sensor=name))
+            case 5:
+                batch.append(again(uuid, after=first, sensor=name))
+            case _:
+                newest = rng.choice([None, first + rng.randint(0, 9)])
+                batch.append(health(uuid, rng.choice([None, first]), newest))
+    return batch
+
+
+class AgainstTheModel(RuleBasedStateMachine):
+    """Any order of batches, restarts, restored copies and retention, on SQLite."""
+
+    template: Path  # an empty database
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="brisa-writer-"))
+        self.path = self.folder / "history.db"
+        shutil.copy(self.template, self.path)
+        self.store = Store(f"sqlite:///{self.path}")
+        self.heard: list[Sequence[Heard] | int] = []  # batches, and dates of pruning
+        self.model = Model()
+        self.copied: list[Sequence[Heard] | int] | None = None
+        self.marks: dict[Key, Stored] = {}
+
+    def writer(self) -> Writer:
+        return Writer(self.store, utc_now_ms=lambda: NOW_MS)
+
+    @initialize()
+    def empty(self) -> None:
+        assert self.writer().marks() == {}
+
+    @rule(seed=st.integers(0, 2**32), numbers=st.sampled_from([10, 40, 300]))
+    def write(self, seed: int, numbers: int) -> None:
+        batch = batches(random.Random(seed), numbers)
+        one = self.writer()
+        said = one.write(batch)
+        assert not one.rejected
+        self.heard.append(batch)
+        self.model.hear(batch)
+        every = self.writer().marks()
+        assert said == {key: every[key] for key in {(node, name) for node, name, _ in batch}}
+
+    @precondition(lambda self: self.heard)
+    @rule(data=st.data())
+    def repeat(self, data: st.DataObject) -> None:
+        batch = data.draw(st.sampled_from(self.heard))
+        if not isinstance(batch, int):
+            self.writer().write(batch)
+            self.heard.append(batch)
+            self.model.hear(batch)
+
+    @rule(back_s=st.integers(0, 20_000))
+    def retention(self, back_s: int) -> None:
+        before_ms = NOW_MS - back_s * 1000
+        assert prune(self.store, before_ms=before_ms) == self.model.prune(before_ms)
+        self.heard.append(before_ms)
+
+    @rule()
+    def copy(self) -> None:
+        with (
+            contextlib.closing(sqlite3.connect(self.path)) as live,
+            contextlib.closing(sqlite3.connect(self.folder / "copy.db")) as saved,
+        ):
+            live.backup(saved)
+        self.copied = list(self.heard)
+
+    @precondition(lambda self: self.copied is not None)
+    @rule()
+    def restore(self) -> None:
+        assert self.copied is not None
+        for left in ("-wal", "-shm"):
+            Path(f"{self.path}{left}").unlink(missing_ok=True)
+        shutil.copy(self.folder / "copy.db", self.folder / "new.db")
+        (self.folder / "new.db").rename(self.path)
+        self.heard = list(self.copied)
+        self.model = Model()
+        for step in self.heard:
+            if isinstance(step, int):
+                self.model.prune(step)
+            else:
+                self.model.hear(step)
+
+    @invariant()
+    def agrees(self) -> None:
+        self.model.check(self.store, self.writer().marks())
+
+    def teardown(self) -> None:
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+
+def test_any_order_of_messages_restarts_copies_and_retention(tmp_path: Path) -> None:
+    from hypothesis.stateful import run_state_machine_as_test
+
+    AgainstTheModel.template = tmp_path / "template.db"
+    with contextlib.closing(Store(f"sqlite:///{AgainstTheModel.template}")) as store:
+        store.upgrade()
+    run_state_machine_as_test(
+        AgainstTheModel,
+        settings=settings(max_examples=60, stateful_step_count=20, deadline=None),
+    )
+
+
+@pytest.fixture
+def store(any_database: Database) -> Iterator[Store]:
+    with contextlib.closing(Store(any_database.url, any_database.password)) as store:
+        store.upgrade()
+        yield store
+
+
+@pytest.fixture
+def on_sqlite(sqlite: Database) -> Iterator[Store]:
+    with contextlib.closing(Store(sqlite.url)) as store:
+        store.upgrade()
+        yield store
+
+
+def writer_on(store: Store, now_ms: int = NOW_MS) -> Writer:
+    return Writer(store, utc_now_ms=lambda: now_ms)
+
+
+def seqs(store: Store) -> list[int]:
+    with store.read() as connection:
+        return list(connection.scalars(sa.select(reading.c.seq).order_by(reading.c.seq)))
+
+
+def lost(store: Store) -> list[tuple[int, ...]]:
+    columns = [span.c[name] for name in ("first_seq", "last_seq", "noted_ms", "after_ms")]
+    with store.read() as connection:
+        query = sa.select(*columns, span.c.before_ms).where(span.c.kind == "lost")
+        return [tuple(row) for row in connection.execute(query.order_by(span.c.first_seq))]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_batches(store: Store, seed: int) -> None:
+    rng = random.Random(seed)
+    model = Model()
+    for step in range(15):
+        batch = batches(rng, rng.choice([10, 40, 300]))
+        writer_on(store).write(batch)
+        model.hear(batch)
+        if step == 10:
+            before_ms = NOW_MS - 15_000_000
+            assert prune(store, before_ms=before_ms) == model.prune(before_ms)
+        model.check(store, writer_on(store).marks())
+
+
+def test_two_recorders_at_once(store: Store, any_database: Database) -> None:
+    rng = random.Random(8)
+    # what they leave does not depend on who was first: values and dates follow from the number
+    fixed = [
+        live(rng.choice([A, A, B]), measured(rng.randint(1, 60)), rng.choice(["dht11", "dht22"]))
+        for _ in range(120)
+    ]
+    model = Model()
+    model.hear(fixed)
+    barrier = threading.Barrier(2)
+
+    def record(mixed: random.Random) -> None:
+        with contextlib.closing(Store(any_database.url, any_database.password)) as own:
+            mine = writer_on(own)
+            order = list(fixed)
+            mixed.shuffle(order)
+            barrier.wait()
+            for begin in range(0, len(order), 4):
+                mine.write(order[begin : begin + 4])
+            assert not mine.rejected
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(record, [random.Random(1), random.Random(2)]))
+    marks = writer_on(store).marks()
+    with store.read() as connection:
+        current = connection.execute(sa.select(sensor.c.name, sensor.c.current)).all()
+    model.current = {("pi-1", name): UUID(uuid) for name, uuid in current}  # of whoever was last
+    model.check(store, marks)
+
+
+# ---- rule by rule
+
+
+def test_what_is_said_after_the_commit(store: Store) -> None:
+    one = writer_on(store)
+    assert one.write([]) == {}
+    assert one.write([live(A, measured(1)), live(A, measured(2)), live(A, measured(4))]) == {
+        ("pi-1", "dht11"): Stored(stream=A, seq=2, missing=1)
+    }
+    assert one.write([again(A, measured(3))]) == {("pi-1", "dht11"): Stored(stream=A, seq=4)}
+    assert one.write([live(B, measured(1), node="pi-2")]) == {
+        ("pi-2", "dht11"): Stored(stream=B, seq=1)
+    }
+    assert one.marks().keys() == {("pi-1", "dht11"), ("pi-2", "dht11")}
+
+
+def test_a_stream_is_its_sensors_own(store: Store) -> None:
+    """A hostile node that knows another's stream writes in its own history."""
+    one = writer_on(store)
+    one.write([live(A, measured(1)), live(A, measured(2))])
+    hostile = [live(A, measured(seq, t=99.0), node="pi-2") for seq in (1, 2, 3)]
+    assert one.write(hostile) == {("pi-2", "dht11"): Stored(stream=A, seq=3)}
+    assert one.marks()["pi-1", "dht11"] == Stored(stream=A, seq=2)
+
+
+def test_the_first_value_stays_and_a_right_date_replaces_a_wrong_one(store: Store) -> None:
+    one = writer_on(store)
+    marks = one.write([live(A, measured(1, 5000, right=False, t=1.0))])
+    assert marks["pi-1", "dht11"].undated == [(1, 1)]
+    marks = one.write([again(A, measured(1, 70_000, t=2.0))])
+    assert marks["pi-1", "dht11"].undated == []
+    for later in (measured(1, 90_000), measured(1, 5000, right=False)):
+        one.write([live(A, later)])
+    with store.read() as connection:
+        row = connection.execute(sa.select(reading)).one()
+    assert (row.measured_ms, row.synchronised, row.temperature_c) == (70_000, True, 1.0)
+
+
+def test_a_gap_is_noted_with_its_neighbours_dates(store: Store) -> None:
+    writer_on(store, 1).write([live(A, measured(2, 2000)), live(A, measured(7, 7000))])
+    writer_on(store, 2).write([health(A, oldest=6, newest=7)])
+    assert lost(store) == [(1, 1, 2, None, 2000), (3, 5, 2, 2000, None)]
+    writer_on(store, 3).write([again(A, measured(6, 6000, right=False), after=5)])
+    assert lost(store)[1] == (3, 5, 2, 2000, 6000)
+    writer_on(store, 4).write([again(A, measured(4, 4000), measured(6, 6500))])
+    assert lost(store) == [
+        (1, 1, 2, None, 2000),
+        (3, 3, 2, 2000, 4000),
+        (5, 5, 2, 4000, 6500),
+    ]
+
+
+def test_an_edge_that_keeps_nothing_has_lost_what_is_missing(store: Store) -> None:
+    one = writer_on(store)
+    one.write([live(A, measured(2))])
+    marks = one.write([health(A, newest=5), live(A, measured(4))])
+    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=5)
+    assert [row[:2] for row in lost(store)] == [(1, 1), (3, 3), (5, 5)]
+
+
+def test_a_claim_counts_for_what_came_before_it(store: Store) -> None:
+    one = writer_on(store)
+    one.write([live(A, measured(9))])
+    marks = one.write([again(A, measured(2), measured(3)), again(A, measured(5), after=1)])
+    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=0, missing=4)
+    assert [row[:2] for row in lost(store)] == [(4, 4)]
+    one.write([again(A, after=5)])
+    assert [row[:2] for row in lost(store)] == [(4, 4), (6, 8)]
+
+
+def test_the_streams_of_a_sensor(store: Store) -> None:
+    days = 86_400_000
+    writer_on(store, NOW_MS - 9 * days).write([live(A, measured(1)), live(B, measured(3))])
+    marks = writer_on(store).write([live(C, measured(1))])
+    whole_and_old = [Mark(stream=B, seq=0, missing=2)]
+    assert marks["pi-1", "dht11"] == Stored(stream=C, seq=1, earlier=whole_and_old)
+    marks = writer_on(store).write([again(A, measured(2))])
+    assert marks["pi-1", "dht11"].stream == C, "back-fill of an old one does not make it the newest"
+    assert {mark.stream for mark in marks["pi-1", "dht11"].earlier} == {A, B}
+    marks = writer_on(store).write([health(A)])
+    assert marks["pi-1", "dht11"].stream == A
+
+
+def test_only_the_newest_of_many_streams_and_ranges_are_said(on_sqlite: Store) -> None:
+    uuids = [uuid4() for _ in range(40)]
+    for number, uuid in enumerate(uuids):
+        writer_on(on_sqlite, NOW_MS + number).write([live(uuid, measured(1))])
+    said = writer_on(on_sqlite, NOW_MS + 50).marks()["pi-1", "dht11"]
+    assert said.stream == uuids[-1]
+    assert [mark.stream for mark in said.earlier] == uuids[-2:-34:-1]
+    odd = [measured(seq, right=False) for seq in range(1, 100, 2)]
+    marks = writer_on(on_sqlite, NOW_MS + 60).write([again(uuids[0], *odd)])
+    first = next(m for m in marks["pi-1", "dht11"].earlier if m.stream == uuids[0])
+    assert first.undated == [(seq, seq) for seq in range(69, 100, 2)]
+
+
+def test_history_that_was_only_imported_has_a_mark(on_sqlite: Store) -> None:
+    writer_on(on_sqlite, 1).write([again(A, measured(1))])
+    assert writer_on(on_sqlite).marks() == {("pi-1", "dht11"): Stored(stream=A, seq=1)}
+
+
+def test_the_interval_is_of_the_health(store: Store) -> None:
+    one = writer_on(store)
+    assert one.write([health(None, interval_s=7)]) == {}, "it has no stream yet"
+    one.write([health(A, interval_s=2.5), live(A, measured(1))])
+    with store.read() as connection:
+        assert connection.scalar(sa.select(sensor.c.interval_s)) == 2.5
+
+
+def test_the_largest_number(store: Store) -> None:
+    one = writer_on(store)
+    marks = one.write([live(A, measured(SEQ_MAX, 1)), health(A, oldest=3, newest=SEQ_MAX)])
+    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=2, missing=SEQ_MAX - 3)
+    marks = one.write([again(A, measured(SEQ_MAX, 1), after=0), again(A, after=SEQ_MAX)])
+    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=SEQ_MAX)
+    assert [row[:2] for row in lost(store)] == [(1, SEQ_MAX - 1)]
+
+
+@pytest.mark.parametrize("year", [1, 1969, 9999])
+def test_a_date_from_anywhere(store: Store, year: int) -> None:
+    moment = datetime(year, 1, 1, 0, 0, 59, 999_000, tzinfo=UTC)
+    ms = (moment - EPOCH) // timedelta(milliseconds=1)
+    model = Model()
+    for batch in (
+        [live(A, measured(1, ms, right=False)), live(A, measured(2, ms + 1, right=False))],
+        [again(A, measured(1))],
+    ):
+        writer_on(store).write(batch)
+        model.hear(batch)
+    model.check(store, writer_on(store).marks())
+
+
+# ---- what a node may not do
+
+
+def test_too_many_sensors(on_sqlite: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "MAX_SENSORS", 4)
+    monkeypatch.setattr(writer, "MAX_SENSORS_PER_NODE", 2)
+    one = writer_on(on_sqlite)
+    flood = [live(A, measured(1), f"s{n}") for n in range(4)]
+    marks = one.write([*flood, live(A, measured(1), node="pi-2")])
+    assert marks.keys() == {("pi-1", "s0"), ("pi-1", "s1"), ("pi-2", "dht11")}
+    assert one.rejected == {"too_many_sensors": 2}
+    marks = one.write([live(A, measured(1), node=f"pi-{n}") for n in (3, 4)] + flood[:1])
+    assert marks.keys() == {("pi-3", "dht11"), ("pi-1", "s0")}
+    assert one.rejected == {"too_many_sensors": 3}
+
+
+def test_too_many_streams(on_sqlite: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "MAX_STREAMS_PER_SENSOR", 2)
+    one = writer_on(on_sqlite)
+    one.write([live(A, measured(1)), live(B, measured(1)), live(C, measured(1))])
+    marks = one.write([live(A, measured(2)), live(C, measured(2)), live(C, measured(1), "other")])
+    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=2, earlier=[Mark(stream=B, seq=1)])
+    assert marks["pi-1", "other"] == Stored(stream=C, seq=1)
+    assert one.rejected == {"too_many_streams": 2}
+
+
+def test_too_scattered(on_sqlite: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "MAX_RANGES", 3)
+    one = writer_on(on_sqlite)
+    odd = again(A, *(measured(seq) for seq in range(1, 20, 2)), measured(20), after=0)
+    marks = one.write([odd, live(B, measured(1), "other")])
+    assert seqs(on_sqlite) == [1, 1, 3, 5]
+    assert lost(on_sqlite) == [], "the sender's word is not taken where we are not whole"
+    assert marks["pi-1", "other"] == Stored(stream=B, seq=1)
+    assert one.rejected == {"too_scattered": 1}
+
+
+def test_what_the_database_refuses_stops_nothing_else(
+    any_database: Database, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    if any_database.kind == "sqlite":
+        any_database.query(
+            "CREATE TRIGGER no BEFORE INSERT ON reading WHEN new.temperature_c > 100"
+            " BEGIN SELECT RAISE(ABORT, 'too hot for me'); END"
+        )
+    else:
+        any_database.query("ALTER TABLE reading ADD CONSTRAINT hot CHECK (temperature_c < 100)")
+    one = writer_on(store)
+    batch = [live(A, measured(seq, t=101.0 if seq == 4 else 20.0)) for seq in range(1, 8)]
+    marks = one.write(batch)
+    assert seqs(store) == [1, 2, 3, 5, 6, 7]
+    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=3, missing=1)
+    assert one.rejected == {"refused": 1}
+    [record] = caplog.records
+    line = record.getMessage()
+    assert line.startswith(f"pi-1/dht11: a reading is not stored: {any_database.url}: ")
+    assert "\n" not in line
+
+
+def test_nothing_of_a_batch_is_stored_if_its_end_is_not(
+    on_sqlite: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = writer_on(on_sqlite)
+    one.write([live(A, measured(1))])
+
+    def fail(*_: object) -> None:
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "marks", fail)
+        with pytest.raises(Unavailable, match="away"):
+            one.write([live(A, measured(2))])
+    assert seqs(on_sqlite) == [1]
+    assert one.marks()["pi-1", "dht11"].seq == 1
+
+
+@pytest.mark.parametrize("error", [Conflict, Refused])
+def test_another_in_the_way_is_tried_again_a_few_times(
+    on_sqlite: Store, monkeypatch: pytest.MonkeyPatch, error: type[Conflict | Refused]
+) -> None:
+    real, times = real_marks, [writer.TRIES - 1]
+
+    def fail(*arguments: object) -> object:
+        if times[0]:
+            times[0] -= 1
+            raise error("in the way")
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(writer, "marks", fail)
+    one = writer_on(on_sqlite)
+    assert one.write([live(A, measured(1))])["pi-1", "dht11"].seq == 1
+    assert not one.rejected
+    times[0] = 1000
+    if error is Conflict:
+        with pytest.raises(Unavailable, match="in the way"):
+            one.write([live(A, measured(2))])
+    else:
+        assert one.write([live(A, measured(2))]) == {}
+        assert one.rejected == {"refused": 1}

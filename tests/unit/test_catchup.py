@@ -1,0 +1,489 @@
+"""Back-fill as a whole: a real journal, the real account of numbers, and a line that loses, repeats
+and reorders; whatever happens in between, it ends complete.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import shutil
+import tempfile
+from collections import deque
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from broker.contract import (
+    Backfill,
+    Mark,
+    Measured,
+    Reading,
+    SensorHealth,
+    SensorState,
+    Stored,
+    parse_payload,
+)
+from edge.catchup import ANSWER_FIRST_S, ANSWER_LONGEST_S, BATCH_READINGS, CatchUp
+from edge.journal import Journal
+from gateway.history.ledger import UNDATED, Row
+from gateway.history.writer import _Stream
+from tests.unit.journals import SetClock, add, everything, journal, make
+
+AFTER_S = 5.0
+Said = Reading | Backfill | SensorHealth
+
+
+class Database:
+    """What the recorder keeps, in memory: its real account, and the rows as a dict."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[UUID, tuple[set[Row], int]] = {}
+        self.rows: dict[tuple[UUID, int], Measured] = {}
+        self.current: UUID | None = None
+
+    def take(self, said: Said) -> None:
+        if said.stream is None:
+            return
+        one = self._stream(said.stream)
+        assert one.hear(said, 0)
+        measured = said.readings if isinstance(said, Backfill) else [said]
+        for reading in measured:
+            if isinstance(reading, Measured) and (
+                reading.seq in one.new or reading.seq in one.dated
+            ):
+                fields = reading.model_dump(exclude={"stream"})
+                self.rows[said.stream, reading.seq] = Measured(**fields)
+        self.accounts[said.stream] = (one.ledger.rows(), one.ledger.newest_seq)
+        if not isinstance(said, Backfill):
+            self.current = said.stream
+
+    def _stream(self, stream: UUID) -> _Stream:
+        rows, newest = self.accounts.get(stream, (set(), 0))
+        head: Any = SimpleNamespace(id=1, sensor_id=1, newest_seq=newest)
+        return _Stream(head, sorted(rows))
+
+    def stored(self) -> Stored | None:
+        marks = {}
+        for stream, (rows, _) in self.accounts.items():
+            ledger = self._stream(stream).ledger
+            undated = [(r.first_seq, r.last_seq) for r in sorted(rows) if r.kind == UNDATED]
+            marks[stream] = Mark(
+                stream=stream,
+                seq=ledger.watermark(),
+                missing=ledger.missing(),
+                undated=undated[-16:],
+            )
+        if not marks:
+            return None
+        current = marks.pop(self.current or next(iter(marks)), None) or marks.popitem()[1]
+        return Stored(**dict(current), earlier=list(marks.values()))
+
+    def lost(self, stream: UUID) -> set[int]:
+        rows, _ = self.accounts.get(stream, (set(), 0))
+        return {
+            seq
+            for row in rows
+            if row.kind == "lost"
+            for seq in range(row.first_seq, row.last_seq + 1)
+        }
+
+
+class Story(RuleBasedStateMachine):
+    """Edge, line and recorder; a rule is something that happens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="brisa-story-"))
+        self.path = self.folder / "journal.db"
+        self.clock = SetClock()
+        self.database = Database()
+        self.line: deque[bytes] = deque()
+        self.connected = False
+        self.made: dict[int, None] = {}  # what the sensor measured, by a number that is its value
+        self.gone: set[int] = set()  # what a power cut, an old copy or age took from the journal
+        self.number = 0
+        self.journal = self._opened()
+        self.copy: tuple[Path, Database] | None = None
+
+    def _opened(self) -> Journal:
+        opened = make(self.path, self.clock, days=2 / 24, sync_every=4)
+        opened.open()
+        self.catch_up = CatchUp("s", opened, after_s=AFTER_S)
+        self.catch_up.start()
+        return opened
+
+    def teardown(self) -> None:
+        try:
+            if self.made:  # else the story fell over before it began
+                self.ends_complete()
+        finally:
+            self.journal.close()
+            shutil.rmtree(self.folder)
+
+    # ---- what happens
+
+    @initialize(right=st.booleans())
+    def begin(self, right: bool) -> None:
+        self.clock.right = right
+        self.connect()
+        self.live(5, "works")
+
+    @rule(count=st.integers(1, 30), line=st.sampled_from(["works", "loses", "holds", "is cut"]))
+    def live(self, count: int, line: str) -> None:
+        """Readings, over a line that is as it is; on one that is cut, they are only journalled."""
+        if line == "is cut":
+            self.disconnect()
+        elif not self.connected:
+            self.connect()
+        self._measure(count, arrives=line in ("works", "holds"))
+        if line == "works":
+            self.look()
+            self.deliver(len(self.line))
+
+    def _measure(self, count: int, *, arrives: bool) -> None:
+        for _ in range(count):
+            self.clock.pass_(5)
+            self.number += 1
+            # the value is the number: 50 °C in steps of a hundredth, and per cent above that
+            sample = self.clock.sample(self.number % 5000 / 100, float(self.number // 5000))
+            reading = self.journal.append("s", sample, "dht22")
+            self.made[self.number] = None
+            if self.connected:
+                self.catch_up.published(reading)
+                if arrives:
+                    self._send(reading)
+
+    @rule()
+    def connect(self) -> None:
+        self.connected = True
+        self._hear()
+        self._say_health()
+
+    @rule()
+    def disconnect(self) -> None:
+        self.connected = False
+        self.catch_up.disconnected()
+        self.line.clear()
+
+    @rule(seconds=st.sampled_from([1.0, 6.0, 60.0, 4000.0]))
+    def wait(self, seconds: float) -> None:
+        self.clock.pass_(seconds)
+
+    @rule()
+    def look(self) -> None:
+        """The back-fill thread comes round."""
+        if self.connected and (batch := self.catch_up.next(self.clock.now_s)):
+            assert 0 <= len(batch.readings) <= BATCH_READINGS
+            self._send(batch)
+
+    @rule()
+    def say_health(self) -> None:
+        self._say_health()
+
+    @rule(count=st.integers(1, 10))
+    def deliver(self, count: int) -> None:
+        for _ in range(min(count, len(self.line))):
+            self._take(self.line.popleft())
+        self._hear()
+
+    @rule(seed=st.integers(0, 99))
+    def reorder_repeat_and_lose(self, seed: int) -> None:
+        chance = random.Random(seed)
+        messages = [m for m in self.line for _ in range(chance.choice([0, 1, 1, 1, 2]))]
+        # A claim may be repeated, and come late, but not overtake the readings it speaks of.
+        if not any(b'"after"' in m or b'"oldest_seq"' in m for m in messages):
+            chance.shuffle(messages)
+        self.line = deque(messages)
+
+    @rule()
+    def restart_of_the_edge(self) -> None:
+        self.disconnect()
+        self.journal.close()
+        self.journal = self._opened()
+
+    @rule(right=st.booleans())
+    def power_cut(self, right: bool) -> None:
+        """Nothing is closed; the monotonic clock begins again."""
+        self.disconnect()
+        cut = self._copied()  # as it is: open, and with a word in it that it was not closed
+        self.journal.close()
+        self._bring_back(cut)
+        self.clock.reboot(right=right)
+        self.journal = self._opened()
+
+    @rule()
+    def a_copy_of_the_card_and_of_the_database(self) -> None:
+        self.disconnect()
+        self.journal.close()
+        self.copy = (self._copied(), copy.deepcopy(self.database))
+        self.journal = self._opened()
+
+    @rule()
+    def the_card_is_put_back(self) -> None:
+        if self.copy is not None:
+            self.disconnect()
+            self.journal.close()
+            self._bring_back(self.copy[0])
+            self.clock.reboot()
+            self.journal = self._opened()
+            kept = {_number(row) for _, row in self._kept()}
+            self.gone |= set(self.made) - kept
+
+    @rule()
+    def the_database_is_put_back(self) -> None:
+        if self.copy is not None:
+            self.database = copy.deepcopy(self.copy[1])
+            self._hear()
+
+    @rule()
+    def the_clock_is_set(self) -> None:
+        if not self.clock.right:
+            self.clock.right = True
+            self.clock.utc = self.clock.utc.replace(year=2029)
+
+    # ---- what must be
+
+    @invariant()
+    def no_number_means_two_readings(self) -> None:
+        """And no reading has two numbers."""
+        numbers = [_number(row) for row in self.database.rows.values()]
+        assert len(numbers) == len(set(numbers))
+        for (stream, seq), row in self._kept_by_key().items():
+            stored = self.database.rows.get((stream, seq))
+            assert stored is None or _number(stored) == _number(row)
+
+    def ends_complete(self) -> None:
+        """With a line that works again, everything the journal has is stored, and dated alike."""
+        self.connect()
+        for _ in range(400):
+            # a sensor goes on, which is how the recorder hears of a stream
+            self._measure(1, arrives=True)
+            self._say_health()
+            while self.line:
+                self._take(self.line.popleft())
+            self._hear()
+            before = self.catch_up.next(self.clock.now_s)
+            if before is None and self._whole():
+                break
+            if before is not None:
+                self._send(before)
+            self.clock.pass_(ANSWER_LONGEST_S / 100)
+        kept = self._kept_by_key()
+        for key, row in kept.items():
+            assert self.database.rows.get(key) == row, f"{key} of {self.catch_up.behind}"
+        stored = {_number(row) for row in self.database.rows.values()}
+        journalled = {_number(row) for row in kept.values()}
+        for stream in self.database.accounts:
+            # what is called lost is lost
+            assert not {seq for of, seq in kept if of == stream} & self.database.lost(stream)
+        told = self.database.stored()
+        assert told is not None
+        assert told.missing == 0
+        assert all(mark.missing == 0 for mark in told.earlier)
+        assert journalled <= stored
+
+    def _whole(self) -> bool:
+        return all(self.database.rows.get(key) == row for key, row in self._kept_by_key().items())
+
+    # ---- how
+
+    def _send(self, said: Said) -> None:
+        self.line.append(said.to_json())
+
+    def _say_health(self) -> None:
+        one = self.journal.current("s")
+        if one is None or not self.connected:
+            return
+        self.catch_up.let_out(one.stream, one.oldest_seq - 1)
+        self._send(
+            SensorHealth(
+                state=SensorState.OK, since=self.clock.utc, driver="replay", model="dht22",
+                interval_s=5, stream=one.stream, oldest_seq=one.oldest_seq,
+                newest_seq=one.newest_seq or None,
+            )
+        )  # fmt: skip
+
+    def _take(self, message: bytes) -> None:
+        if b'"interval_s"' in message:
+            self.database.take(parse_payload(SensorHealth, message))
+        elif b'"readings":[' in message:
+            self.database.take(parse_payload(Backfill, message))
+        else:
+            self.database.take(parse_payload(Reading, message))
+
+    def _hear(self) -> None:
+        stored = self.database.stored()
+        if stored is None or not self.connected:
+            return
+        above = self.catch_up.heard(parse_payload(Stored, stored.to_json()))
+        if above is not None:
+            self.journal.fork("s", above)
+            self.catch_up.start()
+
+    def _kept(self) -> list[tuple[UUID, Measured]]:
+        return [
+            (info.stream, row)
+            for info in self.journal.streams("s")
+            for row in everything(self.journal, info.stream, page=100)
+        ]
+
+    def _kept_by_key(self) -> dict[tuple[UUID, int], Measured]:
+        return {(stream, row.seq): row for stream, row in self._kept()}
+
+    def _copied(self) -> Path:
+        to = self.folder / uuid4().hex
+        to.mkdir()
+        for file in self.folder.glob("journal.db*"):
+            shutil.copy(file, to)
+        return to
+
+    def _bring_back(self, copied: Path) -> None:
+        for file in self.folder.glob("journal.db*"):
+            file.unlink()
+        for file in copied.iterdir():
+            shutil.copy(file, self.folder)
+
+
+def _number(row: Measured) -> int:
+    return round(row.humidity_pct) * 5000 + round(row.temperature_c * 100)
+
+
+TestStory = Story.TestCase
+TestStory.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+# ---- single rules, said plainly
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+def mark(stream: UUID, seq: int, **more: object) -> Stored:
+    return Stored(stream=stream, seq=seq, **more)  # type: ignore[arg-type]
+
+
+def test_without_a_word_of_the_recorder_nothing_is_sent(tmp_path: Path, clock: SetClock) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        add(kept, clock, 500, "s")
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        clock.pass_(3600)
+        assert catch_up.next(clock.now_s) is None
+        assert catch_up.behind == 0
+
+
+def test_what_is_just_on_its_way_is_not_sent_again(tmp_path: Path, clock: SetClock) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        (reading,) = add(kept, clock, 1, "s")
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.published(reading)
+        catch_up.heard(mark(reading.stream, 0))
+        clock.pass_(AFTER_S - 1)
+        assert catch_up.next(clock.now_s) is None
+        clock.pass_(1)
+        batch = catch_up.next(clock.now_s)
+        assert batch is not None
+        assert (batch.after, [row.seq for row in batch.readings]) == (0, [1])
+
+
+def test_one_batch_at_a_time_and_patience_grows_with_silence(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        readings = add(kept, clock, 450, "s")
+        stream = readings[0].stream
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        for reading in readings:
+            catch_up.published(reading)
+        clock.pass_(60)
+        catch_up.heard(mark(stream, 0))
+        first = catch_up.next(clock.now_s)
+        assert first is not None
+        assert [row.seq for row in first.readings] == list(range(1, BATCH_READINGS + 1))
+        waits = []
+        for _ in range(9):
+            waited = 0.0
+            while (again := catch_up.next(clock.now_s)) is None:
+                clock.pass_(1)
+                waited += 1
+            assert again == first
+            waits.append(waited)
+        assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
+        assert waits[0] == ANSWER_FIRST_S
+        catch_up.heard(mark(stream, 200))  # an answer: the next goes at once
+        second = catch_up.next(clock.now_s)
+        assert second is not None
+        assert (second.after, second.readings[0].seq) == (200, 201)
+        catch_up.heard(mark(stream, 100))  # a word that goes back is believed
+        third = catch_up.next(clock.now_s)
+        assert third is not None
+        assert third.after == 100
+
+
+def test_of_an_old_stream_that_is_not_here_it_says_that_nothing_is_left(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        (reading,) = add(kept, clock, 1, "s")
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.published(reading)
+        old = Mark(stream=uuid4(), seq=7, missing=2)
+        catch_up.heard(mark(reading.stream, 1, earlier=[old]))
+        assert catch_up.next(clock.now_s, alone=False) is None  # it may be the other's
+        assert catch_up.next(clock.now_s) == Backfill(stream=old.stream, after=7, readings=[])
+        catch_up.heard(mark(reading.stream, 1, earlier=[old.model_copy(update={"missing": 0})]))
+        assert catch_up.next(clock.now_s) is None
+
+
+def test_a_journal_whose_numbers_were_used_by_another_is_found_out(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        add(kept, clock, 5, "s")
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.start()
+        stream = kept.streams("s")[0].stream
+        assert catch_up.heard(mark(stream, 5)) is None
+        catch_up.disconnected()
+        add(kept, clock, 20, "s")  # measured while away: nobody can know of them
+        assert catch_up.heard(mark(stream, 9)) == 5
+
+
+def test_dates_that_came_to_be_known_are_sent(tmp_path: Path, clock: SetClock) -> None:
+    clock.right = False
+    with journal(tmp_path / "j.db", clock) as kept:
+        undated = add(kept, clock, 5, "s")
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        for reading in undated:
+            catch_up.published(reading)
+        stream = undated[0].stream
+        catch_up.heard(mark(stream, 5, undated=[(1, 5)]))
+        assert catch_up.next(clock.now_s) is None
+        clock.right = True
+        (right,) = add(kept, clock, 1, "s")
+        catch_up.published(right)
+        batch = catch_up.next(clock.now_s)
+        assert batch is not None
+        assert batch.after is None
+        assert [(row.seq, row.clock_synchronised) for row in batch.readings] == [
+            (seq, True) for seq in range(1, 6)
+        ]
+        catch_up.heard(mark(stream, 6))
+        assert catch_up.next(clock.now_s) is None
+
+
+def test_what_it_sent_from_the_journal_is_its_own(tmp_path: Path, clock: SetClock) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        stream = add(kept, clock, 3, "s")[0].stream
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.heard(mark(stream, 0))
+        clock.pass_(60)
+        assert catch_up.next(clock.now_s) is not None
+        assert catch_up.heard(mark(stream, 3)) is None

@@ -1,0 +1,305 @@
+"""What is read from the history, on each of the databases."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from sqlalchemy import Connection, event
+
+from gateway.history import account, query
+from gateway.history.views import HistoryView, Point, SensorAudit
+from tests.databases import Database
+from tests.unit.past import BEGIN, OTHER, Past, ms, parsed_csv, temperature_c
+from tests.unit.told import STREAM
+
+
+@pytest.fixture
+def past(any_database: Database) -> Iterator[Past]:
+    with contextlib.closing(Past(any_database)) as past:
+        yield past
+
+
+def history(
+    past: Past, begin: datetime, end: datetime, points: int, sensor: str = "dht11"
+) -> HistoryView:
+    with past.store.read() as connection:
+        view = query.history(connection, "pi-1", sensor, ms(begin), ms(end), points)
+    assert view is not None
+    return view
+
+
+def present(view: HistoryView) -> list[Point]:
+    return [point for point in view.points if point is not None]
+
+
+def audited(past: Past) -> SensorAudit:
+    with past.store.read() as connection:
+        (one,) = account.audit(connection).sensors
+    return one
+
+
+# ---- by buckets
+
+
+@pytest.mark.parametrize(
+    ("points", "source", "bucket_s", "count"),
+    [(2, "hour", 3600, 2), (24, "minute", 300, 24), (1000, "reading", 7.2, 800)],
+)
+def test_a_history_comes_from_the_coarsest_that_is_fine_enough(
+    past: Past, points: int, source: str, bucket_s: float, count: int
+) -> None:
+    past.readings(range(1, 1441))  # two hours
+    view = history(past, BEGIN, BEGIN + timedelta(hours=2), points)
+    assert (view.source, view.bucket_s) == (source, bucket_s)
+    assert None not in view.points
+    found = present(view)
+    assert len(found) <= points
+    assert found[0].start == BEGIN
+    assert sum(point.readings for point in found) == 1440
+    assert all(
+        (later.start - earlier.start) / timedelta(seconds=bucket_s) >= 1
+        for earlier, later in pairwise(found)
+    )
+    if source != "reading":
+        assert len(found) == count
+
+
+@pytest.mark.parametrize("points", [2, 24, 1000])
+def test_each_bucket_has_the_extremes_and_the_mean_of_its_readings(past: Past, points: int) -> None:
+    past.readings(range(1, 1441))
+    view = history(past, BEGIN, BEGIN + timedelta(hours=2), points)
+    for point in present(view):
+        first = (point.start - BEGIN) / timedelta(seconds=5)
+        numbers = [seq for seq in range(1, 1441) if first <= seq - 1 < first + view.bucket_s / 5]
+        values = [temperature_c(seq) for seq in numbers]
+        assert point.readings == len(numbers)
+        assert (point.temperature_c.min, point.temperature_c.max) == (min(values), max(values))
+        assert point.temperature_c.mean == pytest.approx(sum(values) / len(values), abs=0.0006)
+        assert (point.humidity_pct.min, point.humidity_pct.mean) == (50.0, 50.0)
+
+
+def test_a_year_is_never_more_points_than_were_asked_for(past: Past) -> None:
+    past.readings(range(1, 400), every_s=86_400)
+    for points in (1, 7, 365, 500):
+        view = history(past, BEGIN, BEGIN + timedelta(days=365), points)
+        assert 0 < len(present(view)) <= points
+        assert view.source == "hour"
+
+
+@pytest.mark.parametrize(("interval_s", "gaps"), [(None, 1), (5.0, 1), (300.0, 0)])
+def test_a_gap_is_longer_than_a_bucket_and_three_intervals(
+    past: Past, interval_s: float | None, gaps: int
+) -> None:
+    if interval_s is not None:
+        past.health(interval_s=interval_s)
+    past.readings([*range(1, 61), *range(121, 181)])  # five minutes, five of nothing, five more
+    view = history(past, BEGIN, BEGIN + timedelta(minutes=15), 15)
+    assert [point is None for point in view.points].count(True) == gaps
+    if gaps:
+        assert view.points[5] is None
+
+
+def test_a_missing_reading_or_two_are_no_gap(past: Past) -> None:
+    past.readings([1, 2, 5, 6, 11])
+    view = history(past, BEGIN, BEGIN + timedelta(minutes=1), 60)
+    assert [point and point.start.second for point in view.points] == [0, 5, 20, 25, None, 50]
+
+
+def test_a_range_is_cut_to_where_there_are_readings(past: Past) -> None:
+    past.readings(range(1, 721))
+    view = history(past, BEGIN - timedelta(days=900), BEGIN + timedelta(days=900), 60)
+    assert (view.from_, view.to) == (BEGIN, BEGIN + timedelta(hours=1))
+    assert len(view.points) == 60
+
+
+@pytest.mark.parametrize("days", [-2, 2])
+def test_where_there_is_nothing_there_are_no_points(past: Past, days: int) -> None:
+    past.readings(range(1, 10))
+    begin = BEGIN + timedelta(days=days)
+    assert history(past, begin, begin + timedelta(hours=1), 10).points == []
+
+
+def test_a_sensor_without_a_reading_has_no_points_and_a_stranger_no_history(past: Past) -> None:
+    past.health()
+    assert history(past, BEGIN, BEGIN + timedelta(hours=1), 10).points == []
+    with past.store.read() as connection:
+        assert query.history(connection, "pi-1", "none", 0, 1, 10) is None
+
+
+def test_what_is_older_than_raw_readings_are_kept_comes_from_minutes(past: Past) -> None:
+    past.readings(range(1, 721))
+    end = BEGIN + timedelta(hours=1)
+    past.forget_raw()
+    view = history(past, BEGIN, end, 5000)
+    assert (view.source, view.bucket_s, len(view.points)) == ("minute", 60, 60)
+
+
+def test_another_sensor_is_not_mixed_in_even_with_the_same_stream(past: Past) -> None:
+    past.readings(range(1, 11))
+    past.readings(range(1, 11), sensor="other")
+    for points in (1, 5000):
+        view = history(past, BEGIN, BEGIN + timedelta(minutes=1), points)
+        assert sum(point.readings for point in present(view)) == 10
+
+
+def test_a_year_is_summed_up_from_hours_alone(past: Past) -> None:
+    """Raw readings and minutes are not even looked at."""
+    past.readings(range(1, 100), every_s=86_400)
+    seen: list[str] = []
+    with past.store.read() as connection:
+        seen = statements(connection)
+        query.history(connection, "pi-1", "dht11", ms(BEGIN), ms(BEGIN + timedelta(days=365)), 500)
+    assert seen
+    assert not [one for one in seen if "FROM reading" in one or "FROM minute" in one]
+
+
+def statements(connection: Connection) -> list[str]:
+    """What is executed from now on."""
+    seen: list[str] = []
+
+    def executed(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(" ".join(statement.split()))
+
+    event.listen(connection, "before_cursor_execute", executed)
+    return seen
+
+
+# ---- row by row
+
+
+def chunks(past: Past, *arguments: object, chunk_rows: int = 7) -> list[list[query.Raw]]:
+    return list(query.rows(past.store, *arguments, chunk_rows=chunk_rows))  # type: ignore[arg-type]
+
+
+def test_rows_come_stream_by_stream_and_by_number_in_chunks(past: Past) -> None:
+    past.readings(range(20, 30), stream=OTHER)
+    past.now += timedelta(hours=1)
+    past.readings(range(3, 20), at=lambda seq: BEGIN + timedelta(hours=99 - seq))
+    past.readings(range(1, 4), sensor="other")
+    found = chunks(past, ("pi-1", "dht11"))
+    assert [len(chunk) for chunk in found] == [7, 3, 7, 7, 3]
+    flat = [(row.stream, row.seq) for chunk in found for row in chunk]
+    assert flat == [(str(OTHER), seq) for seq in range(20, 30)] + [
+        (str(STREAM), seq) for seq in range(3, 20)
+    ]
+    assert sum(len(chunk) for chunk in chunks(past)) == 30
+
+
+def test_rows_of_a_range_have_dates_in_it_whatever_their_numbers(past: Past) -> None:
+    past.readings(range(1, 101), every_s=60)
+    past.readings(range(101, 103), at=lambda seq: BEGIN + timedelta(minutes=seq - 91, seconds=1))
+    begin, end = ms(BEGIN + timedelta(minutes=10)), ms(BEGIN + timedelta(minutes=12))
+    found = chunks(past, ("pi-1", "dht11"), begin, end)
+    assert [row.seq for chunk in found for row in chunk] == [11, 12, 101, 102]
+    assert chunks(past, ("pi-1", "dht11"), begin - 1, begin) == []
+    assert chunks(past, ("pi-1", "none")) == []
+
+
+def test_between_two_chunks_no_connection_is_held(past: Past) -> None:
+    past.readings(range(1, 30))
+    pool = past.store.engine.pool
+    for _ in query.rows(past.store, chunk_rows=7):
+        assert pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def test_rows_that_go_while_they_are_read_end_nothing(past: Past) -> None:
+    past.readings(range(1, 30))
+    found = query.rows(past.store, chunk_rows=7)
+    assert next(found)[-1].seq == 7
+    past.forget_raw()
+    assert list(found) == []
+
+
+def test_csv_has_every_column_as_the_contract_writes_it(past: Past) -> None:
+    at = BEGIN + timedelta(milliseconds=123)
+    past.readings([1], at=lambda _: at, synchronised=False)
+    (chunk,) = chunks(past)
+    assert query.csv(chunk) == (
+        f"pi-1,dht11,{STREAM},1,2026-05-03T08:00:00.123Z,false,20.1,50.0,dht11\n"
+    )
+    (row,) = parsed_csv(query.CSV_HEADER + query.csv(chunk))
+    assert (row["seq"], row["clock_synchronised"], row["source"]) == ("1", "false", "dht11")
+
+
+# ---- the account
+
+
+def test_an_audit_counts_what_is_stored_missing_and_lost(past: Past) -> None:
+    past.readings(range(1, 11), live=True)
+    past.readings(range(21, 31), live=True)
+    past.now = BEGIN + timedelta(hours=3)
+    past.readings(range(16, 21), after=13)  # 14 and 15 are lost, 11 to 13 still to come
+    one = audited(past)
+    assert (one.stored, one.missing, one.lost, one.gaps) == (25, 3, 2, 1)
+    assert one.first_at == BEGIN
+    assert one.newest_at == BEGIN + timedelta(seconds=145)
+    (stream,) = one.streams
+    assert (stream.stream, stream.first_seq, stream.last_seq) == (STREAM, 1, 30)
+    (lost,) = stream.lost_spans
+    assert (lost.first_seq, lost.last_seq, lost.count) == (14, 15, 2)
+    assert lost.noted_at == past.now
+    assert lost.before_at == BEGIN + timedelta(seconds=75)
+
+
+def test_what_exists_and_never_came_is_missing(past: Past) -> None:
+    past.readings(range(1, 6), live=True)
+    past.health(stream=STREAM, oldest_seq=1, newest_seq=9)
+    assert audited(past).missing == 4
+
+
+def test_an_audit_adds_up_a_sensor_s_streams_oldest_first(past: Past) -> None:
+    past.readings(range(1, 6), stream=OTHER)
+    past.now += timedelta(days=1)
+    past.readings(range(1, 4), at=lambda seq: past.now + timedelta(seconds=seq))
+    one = audited(past)
+    assert [stream.stream for stream in one.streams] == [OTHER, STREAM]
+    assert (one.stored, one.first_at) == (8, BEGIN)
+    assert one.newest_at == past.now + timedelta(seconds=3)
+
+
+def test_a_date_before_anyone_set_a_clock_is_not_the_first_day(past: Past) -> None:
+    past.readings([1], at=lambda _: datetime(1970, 1, 1, 0, 1, tzinfo=UTC), synchronised=False)
+    past.readings([2])
+    assert audited(past).first_at == BEGIN
+
+
+def test_pruned_readings_are_stored_as_far_as_the_account_goes(past: Past) -> None:
+    past.readings(range(1, 11))
+    past.forget_raw()
+    one = audited(past)
+    assert (one.stored, one.missing, one.first_at, one.newest_at) == (10, 0, BEGIN, None)
+
+
+def test_of_many_gaps_the_newest_are_listed_and_all_are_counted(past: Past) -> None:
+    for seq in range(2, 2 * account.LISTED_SPANS + 42, 2):
+        past.now += timedelta(minutes=1)
+        past.readings([seq], after=seq - 2)
+    (stream,) = audited(past).streams
+    assert stream.gaps == stream.lost == account.LISTED_SPANS + 20
+    assert len(stream.lost_spans) == account.LISTED_SPANS
+    assert stream.lost_spans[0].first_seq == 2 * account.LISTED_SPANS + 39
+    assert stream.lost_spans[0].noted_at == past.now
+
+
+def test_an_audit_counts_no_raw_readings(past: Past) -> None:
+    """So that it is as fast with millions."""
+    past.readings(range(1, 1000))
+    past.forget_raw()
+    assert audited(past).stored == 999
+
+
+def test_sensors_are_sorted_and_one_that_never_gave_a_reading_is_there(past: Past) -> None:
+    past.readings([1], node="pi-2")
+    past.readings([1], sensor="b")
+    past.health(sensor="a")
+    with past.store.read() as connection:
+        view = account.audit(connection)
+    assert [(one.node, one.sensor, one.stored) for one in view.sensors] == [
+        ("pi-1", "a", 0),
+        ("pi-1", "b", 1),
+        ("pi-2", "dht11", 1),
+    ]

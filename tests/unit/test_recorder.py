@@ -1,0 +1,686 @@
+"""The recorder between a session and a database that are made up: bounds, faults, what is said."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from broker.contract import (
+    MAX_BACKFILL_BYTES,
+    MAX_PAYLOAD_BYTES,
+    Backfill,
+    Kind,
+    Reading,
+    Stored,
+    Topic,
+    Topics,
+    parse_payload,
+)
+from broker.session import NotConnectedError
+from gateway.history.inbox import BATCH_BYTES, MESSAGE_BYTES, Inbox
+from gateway.history.probes import RecorderHealth
+from gateway.history.recorder import (
+    BEHIND_S,
+    CAUSES,
+    PRUNE_EVERY_S,
+    PRUNE_FIRST_S,
+    RETRY_FIRST_S,
+    RETRY_LONGEST_S,
+    SAY_EVERY_S,
+    STUCK_S,
+    Recorder,
+    Sensor,
+)
+from gateway.history.store import StoreError, Unavailable, WrongSchema
+from gateway.history.writer import Heard
+from gateway.rejections import Rejections
+from tests.support import PATIENCE_S
+from tests.unit.told import Clock
+
+STREAM = UUID("00000000-0000-4000-8000-000000000001")
+MEASURED = {
+    "measured_at": "2026-11-23T12:00:00Z",
+    "clock_synchronised": True,
+    "temperature_c": 24.0,
+    "humidity_pct": 41.0,
+    "source": "dht11",
+}
+HEALTH = {
+    "state": "ok",
+    "since": "2026-11-23T12:00:00Z",
+    "driver": "iio",
+    "model": "dht11",
+    "interval_s": 5.0,
+}
+
+
+@dataclass
+class Message:
+    topic: str
+    payload: bytes | bytearray
+    retain: bool = False
+
+
+class BadTopic(Message):
+    @property
+    def topic(self) -> str:
+        return b"\xff".decode()
+
+    @topic.setter
+    def topic(self, value: str) -> None:
+        pass
+
+
+def reading(seq: int, sensor: str = "dht11") -> Message:
+    payload = {"stream": str(STREAM), "seq": seq, **MEASURED}
+    return Message(f"brisa/aula/{sensor}/reading", json.dumps(payload).encode())
+
+
+def health(sensor: str = "dht11") -> Message:
+    return Message(f"brisa/aula/{sensor}/health", json.dumps(HEALTH).encode())
+
+
+def backfill(*seqs: int, sensor: str = "dht11") -> Message:
+    readings = [{"seq": seq, **MEASURED} for seq in seqs]
+    payload = {"stream": str(STREAM), "readings": readings}
+    return Message(f"brisa/aula/{sensor}/backfill", json.dumps(payload).encode())
+
+
+class Pauses(threading.Event):
+    """Lets the clock jump instead of waiting; ends the waiting when told so often."""
+
+    def __init__(self, clock: Clock, most: int = 1000) -> None:
+        super().__init__()
+        self.slept_s: list[float] = []
+        self.most = most
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if self.is_set():
+            return True
+        self.slept_s.append(timeout or 0.0)
+        self._clock.pass_(timeout or 0.0)
+        if len(self.slept_s) >= self.most:
+            self.set()
+        return self.is_set()
+
+
+@dataclass
+class Database:
+    """A store and its writer. `faults` are raised, one a call; `always` by every call."""
+
+    shown: str = "sqlite:///test.db"
+    upgrades: int = 0
+    faults: list[Exception] = field(default_factory=list)
+    upgrade_faults: list[Exception] = field(default_factory=list)
+    poison: Callable[[Heard], bool] = lambda _: False
+    rejected: Counter[str] = field(default_factory=Counter)
+    batches: list[list[Heard]] = field(default_factory=list)
+    before_commit: Callable[[], None] = lambda: None
+    seqs: dict[Sensor, set[int]] = field(default_factory=dict)
+
+    def upgrade(self) -> None:
+        self.upgrades += 1
+        if self.upgrade_faults:
+            raise self.upgrade_faults.pop(0)
+
+    def write(self, batch: Sequence[Heard]) -> dict[Sensor, Stored]:
+        if self.faults:
+            raise self.faults.pop(0)
+        if any(self.poison(heard) for heard in batch):
+            raise StoreError("it does not take that")
+        self.before_commit()
+        self.batches.append(list(batch))
+        marks = {}
+        for node, sensor, said in batch:
+            seqs = self.seqs.setdefault((node, sensor), set())
+            if isinstance(said, Reading):
+                seqs.add(said.seq)
+            elif isinstance(said, Backfill):
+                seqs.update(one.seq for one in said.readings)
+            reach = next(seq for seq in range(len(seqs) + 1) if seq + 1 not in seqs)
+            marks[node, sensor] = Stored(stream=STREAM, seq=reach)
+        return marks
+
+    @property
+    def written(self) -> list[Heard]:
+        return [heard for batch in self.batches for heard in batch]
+
+
+@dataclass
+class SessionDouble:
+    """Keeps what is published."""
+
+    connected: bool = True
+    subscribed: bool = True
+    last_error: str = ""
+    connects_total: int = 1
+    refused_total: int = 0
+    network_thread_alive: bool = True
+    said: list[tuple[str, int]] = field(default_factory=list)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        assert retain
+        if not self.connected:
+            raise NotConnectedError("away")
+        self.said.append((topic, parse_payload(Stored, payload).seq))
+
+    def new(self) -> list[tuple[str, int]]:
+        said, self.said = self.said, []
+        return said
+
+
+class Bench:
+    """A recorder whose passes are made by the test, on a clock that only the test moves."""
+
+    def __init__(self, **options: object) -> None:
+        self.clock = Clock()
+        self.database = Database()
+        self.session = SessionDouble()
+        self.rejections = Rejections(self.clock.monotonic, causes=CAUSES, fate="not stored")
+        self.inbox = Inbox(monotonic=self.clock.monotonic)
+        self.recorder = Recorder(
+            self.database,
+            self.database,
+            Topics(),
+            self.rejections,
+            **{  # type: ignore[arg-type]
+                "commit_s": 0.0,
+                "inbox": self.inbox,
+                "monotonic": self.clock.monotonic,
+                **options,
+            },
+        )
+        self.recorder.watch(self.session)
+        self.pauses = Pauses(self.clock)
+        self.recorder._stopping = self.pauses
+        self.recorder.on_up()
+
+    def hear(self, *messages: Message) -> None:
+        for message in messages:
+            self.recorder.on_message(message)
+        self.pass_()
+
+    def pass_(self) -> None:
+        self.recorder._pass(0.0, 0.0)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def mark(seq: int, sensor: str = "dht11") -> tuple[str, int]:
+    return f"brisa/aula/{sensor}/stored", seq
+
+
+# ---- the queue
+
+
+def topic(kind: Kind = Kind.READING) -> Topic:
+    return Topic(kind, "aula", "dht11")
+
+
+def test_the_queue_is_bounded_in_messages() -> None:
+    inbox = Inbox(max_messages=3)
+    for number in range(5):
+        inbox.put(topic(), b"%d" % number)
+    assert (len(inbox), inbox.dropped) == (3, 2)
+    assert [waiting.payload for waiting in inbox.take(0, 0)] == [b"0", b"1", b"2"]
+    assert (len(inbox), inbox.bytes) == (0, 0)
+    inbox.put(topic(), b"5")
+    assert len(inbox) == 1
+
+
+def test_the_queue_is_bounded_in_bytes() -> None:
+    inbox = Inbox(max_bytes=3 * (1000 + MESSAGE_BYTES))
+    for _ in range(5):
+        inbox.put(topic(), bytes(1000))
+    inbox.put(topic(), b"")
+    assert (len(inbox), inbox.dropped) == (3, 3)
+    assert inbox.bytes == 3 * (1000 + MESSAGE_BYTES)
+
+
+def test_what_is_taken_at_once_is_bounded_and_the_rest_does_not_wait() -> None:
+    inbox = Inbox()
+    for _ in range(30):
+        inbox.put(topic(Kind.BACKFILL), bytes(100_000))
+    sizes = []
+    while batch := inbox.take(0, PATIENCE_S):  # would be found by pytest's timeout
+        sizes.append(sum(len(waiting.payload) for waiting in batch))
+    assert sum(sizes) == 30 * 100_000
+    assert max(sizes) < BATCH_BYTES + 100_000
+
+
+class Waits(threading.Condition):
+    """Writes down for how long it was asked to wait, and does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked_s: list[float | None] = []
+
+    def wait_for(self, predicate: Callable[[], object], timeout: float | None = None) -> bool:  # type: ignore[override]
+        if not predicate():
+            self.asked_s.append(timeout)
+        return bool(predicate())
+
+
+def test_a_reading_waits_for_company_and_a_backfill_does_not() -> None:
+    clock = Clock()
+    inbox = Inbox(monotonic=clock.monotonic)
+    inbox._changed = waits = Waits()
+    inbox.put(topic(), b"x")
+    clock.pass_(0.25)
+    assert len(inbox.take(1.0, 2.0)) == 1
+    assert waits.asked_s == [1.75]
+    inbox.put(topic(), b"x")
+    inbox.put(topic(Kind.BACKFILL), b"x")
+    assert len(inbox.take(1.0, 2.0)) == 2
+    assert waits.asked_s == [1.75]
+    assert inbox.take(1.0, 2.0) == []
+    assert waits.asked_s == [1.75, 1.0]
+    for _ in range(60):
+        inbox.put(topic(), bytes(10_000))
+    assert len(inbox.take(1.0, 2.0)) == 60
+    assert waits.asked_s == [1.75, 1.0]
+
+
+def test_a_closed_queue_takes_in_nothing_and_gives_what_it_has() -> None:
+    inbox = Inbox()
+    inbox.put(topic(), b"x")
+    inbox.close()
+    inbox.put(topic(), b"y")
+    assert [waiting.payload for waiting in inbox.take(PATIENCE_S, PATIENCE_S)] == [b"x"]
+    assert inbox.take(PATIENCE_S, PATIENCE_S) == []
+    assert inbox.dropped == 0
+
+
+# ---- what comes in
+
+
+def test_readings_health_and_backfill_get_to_the_writer_in_order(bench: Bench) -> None:
+    bench.hear(reading(1), health(), backfill(2, 3), reading(4, "patio"))
+    assert [type(one.said).__name__ for one in bench.database.written] == [
+        "Reading", "SensorHealth", "Backfill", "Reading",
+    ]  # fmt: skip
+    assert [one.sensor for one in bench.database.written] == ["dht11", "dht11", "dht11", "patio"]
+    assert bench.recorder.commits == len(bench.database.batches) == 1
+
+
+def test_what_is_not_for_the_recorder_or_cleared_is_passed_over(bench: Bench) -> None:
+    bench.hear(
+        Message("brisa/aula/status", b'{"state":"online"}'),
+        Message("brisa/aula/dht11/stored", b"{}"),
+        Message("brisa/aula/dht11/reading", b""),
+    )
+    assert bench.database.batches == []
+    assert set(bench.rejections.totals().values()) == {0}
+
+
+def test_what_breaks_the_contract_is_counted_and_said_in_one_line(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.hear(
+        Message("brisa/AULA/dht11/reading", b"{}"),
+        BadTopic("", b""),
+        Message("brisa/aula/dht11/reading", b"no JSON"),
+        Message("brisa/aula/dht11/reading", bytes(MAX_PAYLOAD_BYTES + 1)),
+        Message("brisa/aula/dht11/backfill", bytes(MAX_BACKFILL_BYTES + 1)),
+        reading(1),
+    )
+    totals = bench.rejections.totals()
+    assert (totals["foreign_topic"], totals["bad_payload"]) == (2, 3)
+    assert [one.said for one in bench.database.written] == [
+        parse_payload(Reading, reading(1).payload)
+    ]
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 1
+    assert lines[0].startswith("not stored: ")
+
+
+def test_what_the_writer_refuses_is_in_the_same_count(bench: Bench) -> None:
+    bench.database.rejected["too_many_sensors"] = 2
+    bench.hear(reading(1))
+    bench.hear(reading(2))
+    assert bench.rejections.totals()["too_many_sensors"] == 2
+
+
+# ---- what is said
+
+
+def test_stored_is_said_after_the_commit_and_not_twice(bench: Bench) -> None:
+    bench.database.before_commit = lambda: said.extend(bench.session.said)
+    said: list[tuple[str, int]] = []
+    bench.hear(reading(1))
+    assert said == []
+    assert bench.session.new() == [mark(1)]
+    bench.hear(reading(1), health())
+    assert bench.session.new() == []
+    bench.hear(reading(2), reading(1, "patio"))
+    assert bench.session.new() == [mark(2), mark(1, "patio")]
+
+
+def test_a_backfill_is_always_answered(bench: Bench) -> None:
+    bench.hear(reading(1), reading(1, "patio"))
+    bench.session.new()
+    bench.hear(backfill(1), reading(1, "patio"))
+    assert bench.session.new() == [mark(1)]
+
+
+def test_after_a_reconnect_everything_may_be_said_again(bench: Bench) -> None:
+    bench.hear(reading(1))
+    bench.session.new()
+    bench.recorder.on_up()
+    bench.hear(reading(1))
+    assert bench.session.new() == [mark(1)]
+    bench.hear(reading(1))
+    assert bench.session.new() == []
+
+
+def test_what_could_not_be_published_is_published_later_and_only_the_newest(bench: Bench) -> None:
+    bench.session.connected = False
+    bench.hear(reading(1))
+    bench.hear(reading(2))
+    bench.session.connected = True
+    bench.pass_()
+    assert bench.session.new() == [mark(2)]
+    bench.pass_()
+    assert bench.session.new() == []
+
+
+# ---- a database that is away
+
+
+def test_while_the_database_is_away_the_batch_is_kept_and_tried_again(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bench.database.faults = [Unavailable("db: gone") for _ in range(12)]
+    bench.hear(reading(1))
+    assert len(bench.database.written) == 1
+    assert bench.session.new() == [mark(1)]
+    slept_s = bench.pauses.slept_s
+    assert slept_s[:3] == [RETRY_FIRST_S, 2 * RETRY_FIRST_S, 4 * RETRY_FIRST_S]
+    assert (slept_s[-1], len(slept_s)) == (RETRY_LONGEST_S, 12)
+    lines = [record.getMessage() for record in caplog.records]
+    away = [line for line in lines if line == "db: gone; trying again"]
+    assert len(away) == 1 + sum(slept_s) // SAY_EVERY_S
+    assert lines[-1].startswith(f"the database is back after {sum(slept_s):.0f} s; 0 messages")
+    assert len(lines) == len(away) + 1
+    assert bench.database.upgrades == 1 + 12  # another database may have come back
+    assert bench.recorder.database_up
+
+
+def test_what_does_not_fit_meanwhile_is_dropped_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    bench = Bench(inbox=(inbox := Inbox(max_messages=2)))
+    bench.database.faults = [Unavailable("db: gone")]
+    bench.pauses.set = lambda: None  # type: ignore[method-assign]
+    bench.pauses.most = 1
+    bench.recorder.on_message(reading(1))
+    original = bench.recorder._gone
+
+    def gone(error: Unavailable) -> None:
+        original(error)
+        for seq in range(2, 7):
+            bench.recorder.on_message(reading(seq))
+
+    bench.recorder._gone = gone  # type: ignore[method-assign]
+    bench.pass_()
+    assert inbox.dropped == 3
+    assert "3 messages were dropped meanwhile and will be sent again" in caplog.text
+    bench.pass_()
+    assert bench.session.new() == [mark(1), mark(3)]
+
+
+def test_a_fault_that_is_not_of_the_way_to_it_keeps_out_only_what_it_is_about(
+    bench: Bench,
+) -> None:
+    bench.database.poison = lambda heard: heard.sensor == "bad"
+    bench.hear(*(reading(seq) for seq in range(1, 10)), reading(1, "bad"), reading(1, "patio"))
+    assert bench.rejections.totals()["not_stored"] == 1
+    assert bench.session.new() == [mark(9), mark(1, "patio")]
+    assert bench.database.upgrades == 2  # once to open it, once to see what is wrong with it
+
+
+def test_a_database_in_another_ones_place_gets_its_tables(bench: Bench) -> None:
+    bench.hear(reading(1))
+    bench.database.faults = [WrongSchema("no tables")]
+    bench.hear(reading(2))
+    assert bench.database.upgrades == 2
+    assert bench.session.new() == [mark(1), mark(2)]
+
+
+def test_a_fault_of_ours_is_counted_and_the_next_batch_is_written(bench: Bench) -> None:
+    bench.database.faults = [RuntimeError("a bug"), RuntimeError("a bug")]
+    bench.hear(reading(1))
+    assert bench.rejections.totals()["not_stored"] == 1
+    bench.hear(reading(1))
+    assert bench.session.new() == [mark(1)]
+
+
+# ---- removing what is old
+
+
+def test_readings_past_their_time_are_removed_a_minute_after_the_start_and_daily() -> None:
+    calls: list[float] = []
+
+    def prune(between: Callable[[], None]) -> int:
+        calls.append(own.clock.now_s)
+        own.recorder.on_message(reading(1))
+        between()  # recording goes on
+        assert own.session.new() == [mark(1)]
+        own.recorder.on_up()
+        if len(calls) == 3:
+            own.pauses.set()
+            between()
+        return 5
+
+    own = Bench(prune=prune)
+    start_s = own.clock.now_s
+    own.recorder._next_prune_s = start_s + PRUNE_FIRST_S
+    own.inbox._changed = _Ticks(own.clock)
+    own.recorder._run()
+    assert own.recorder.fault == ""
+    assert own.recorder.pruned == 10  # the third was told to stop in the middle
+    assert [round(at - start_s) for at in calls] == [
+        round(PRUNE_FIRST_S + times * PRUNE_EVERY_S) for times in range(3)
+    ]
+
+
+class _Ticks(threading.Condition):
+    """Time passes only while there is nothing to do, and then by the minute."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait_for(self, predicate: Callable[[], object], *_: object) -> bool:  # type: ignore[override]
+        if not predicate():
+            self._clock.pass_(60.0)
+        return bool(predicate())
+
+
+def test_a_prune_that_fails_is_said_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    def prune(_between: Callable[[], None]) -> int:
+        raise Unavailable("db: gone")
+
+    bench = Bench(prune=prune)
+    bench.recorder._prune_now()
+    assert [record.getMessage() for record in caplog.records] == [
+        "old readings were not removed: db: gone"
+    ]
+    assert not caplog.records[0].exc_info
+
+
+# ---- the thread, and its end
+
+
+@pytest.fixture
+def running(bench: Bench) -> Iterator[Bench]:
+    bench.recorder._stopping = threading.Event()
+    bench.recorder.start()
+    yield bench
+    bench.recorder.stop(PATIENCE_S)
+
+
+def test_what_waits_is_written_before_the_end() -> None:
+    bench = Bench(commit_s=PATIENCE_S)
+    bench.recorder._stopping = threading.Event()
+    for seq in range(1, 101):
+        bench.recorder.on_message(reading(seq))
+    bench.recorder.start()
+    assert bench.recorder.stop(PATIENCE_S)
+    assert bench.session.new() == [mark(100)]
+    bench.recorder.on_message(reading(101))
+    assert len(bench.inbox) == 0
+    assert bench.recorder.fault == ""
+
+
+def test_it_ends_although_the_database_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(commit_s=PATIENCE_S)
+    bench.recorder._stopping = threading.Event()
+    bench.database.faults = [Unavailable("db: gone") for _ in range(10)]
+    bench.recorder.on_message(reading(1))
+    bench.recorder.on_message(reading(2))
+    bench.recorder.start()
+    assert not bench.recorder.stop(PATIENCE_S)
+    assert not bench.recorder._thread.is_alive()
+    assert "2 messages were not stored; they will be sent again" in caplog.text
+
+
+def test_it_ends_although_the_database_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    entered, leave = threading.Event(), threading.Event()
+
+    def hangs() -> None:
+        entered.set()
+        leave.wait(PATIENCE_S)
+
+    bench.database.before_commit = hangs
+    bench.recorder._stopping = threading.Event()
+    bench.recorder.start()
+    bench.recorder.on_message(reading(1))
+    assert entered.wait(PATIENCE_S)
+    bench.recorder.on_message(reading(2))
+    try:
+        assert not bench.recorder.stop(timeout_s=0.01)
+        assert "1 messages were not stored" in caplog.text
+    finally:
+        leave.set()
+        bench.recorder._thread.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize("error", [WrongSchema("newer"), StoreError("no such user")])
+def test_what_waiting_does_not_mend_ends_it(error: StoreError) -> None:
+    ended = threading.Event()
+    bench = Bench(on_end=ended.set)
+    bench.database.upgrade_faults = [Unavailable("db: not yet"), error]
+    bench.recorder._run()
+    assert ended.is_set()
+    assert bench.recorder.fault == str(error)
+
+
+def test_a_fault_of_ours_ends_it_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    bench.database.upgrade_faults = [RuntimeError("a bug")]
+    bench.recorder._run()
+    assert bench.recorder.fault == "the writer has ended"
+    assert "a bug" in caplog.text
+
+
+# ---- what the probes are told
+
+
+def test_all_well(running: Bench) -> None:
+    opened = threading.Event()
+    running.database.before_commit = opened.set
+    running.recorder.on_message(reading(1))
+    assert opened.wait(PATIENCE_S)
+    assert running.recorder.alive() == running.recorder.ready() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "problem"),
+    [
+        ({"connected": False, "last_error": "refused"}, "refused"),
+        ({"connected": False}, "not connected to the broker"),
+        ({"subscribed": False}, "not subscribed"),
+    ],
+)
+def test_without_the_broker_it_is_alive_and_not_ready(
+    running: Bench, fault: dict[str, object], problem: str
+) -> None:
+    for name, value in fault.items():
+        setattr(running.session, name, value)
+    assert running.recorder.alive() == []
+    assert problem in running.recorder.ready()
+
+
+def test_without_the_database_it_is_alive_and_not_ready(running: Bench) -> None:
+    running.recorder._gone(Unavailable("db: gone"))
+    assert running.recorder.alive() == []
+    assert "db: gone" in running.recorder.ready()
+    assert not running.recorder.database_up
+
+
+def test_a_network_thread_that_has_ended_is_not_alive(running: Bench) -> None:
+    running.session.network_thread_alive = False
+    assert running.recorder.alive() == ["the network thread has ended"]
+
+
+def test_a_writer_that_is_stuck_is_not_alive(running: Bench) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def hangs() -> None:
+        entered.set()
+        leave.wait(PATIENCE_S)
+
+    running.database.before_commit = hangs
+    running.recorder.on_message(reading(1))
+    assert entered.wait(PATIENCE_S)
+    assert running.recorder.alive() == []
+    running.recorder.on_message(reading(2))
+    running.clock.pass_(STUCK_S + 1)
+    assert running.recorder.alive() == [f"the writer is stuck for {STUCK_S + 1:.0f} s"]
+    assert f"1 messages wait, the oldest for {STUCK_S + 1:.0f} s" in running.recorder.ready()
+    assert BEHIND_S < STUCK_S
+    leave.set()
+
+
+def test_a_writer_that_has_ended_is_not_alive(running: Bench) -> None:
+    assert running.recorder.stop(PATIENCE_S)
+    assert running.recorder.alive() == ["the writer has ended"]
+    assert "stopping" in running.recorder.ready()
+
+
+def test_metrics_have_the_counters(bench: Bench) -> None:
+    bench.session.refused_total, bench.session.connects_total = 3, 4
+    bench.hear(reading(1), Message("brisa/aula/dht11/reading", b"x"), health(), backfill(2, 3))
+    bench.recorder.on_message(reading(2))
+    registry = CollectorRegistry()
+    registry.register(RecorderHealth(bench.recorder, bench.session))
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"brisa_recorder_{name}", labels)
+
+    assert value("commit_seconds_count") == 1
+    assert value("readings_total") == 3
+    assert value("commit_seconds_sum") == 0
+    assert value("rejected_total", cause="bad_payload") == 1
+    assert value("rejected_total", cause="not_stored") == 0
+    assert value("queue_messages") == 1
+    assert value("queue_bytes") == len(reading(2).payload) + MESSAGE_BYTES
+    assert value("dropped_total") == value("pruned_total") == 0
+    assert (value("refused_total"), value("connects_total")) == (3, 4)
+    assert value("connected") == value("database_up") == 1
