@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PORT   ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench lock schema screenshots clean
+.PHONY: help setup run test chaos check bench lock schema screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ run: setup ## broker, two replayed sensors and the page; or DRIVER=iio, or CAPTU
 test: $(VENV)/.dev ## every test, on real brokers, a real browser and a real kernel
 	@tools/packages
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+chaos: $(VENV)/.dev ## N=20 times over, kills at random times; SEED=… for a run seen before
+	@tools/packages
+	@$(BIN)/python -m tests.chaos.repeat $(or $(N),20) $(SEED)
 
 check: $(VENV)/.dev ## lint, format, types, import rule, YAML, shell, links
 	@tools/packages --check
