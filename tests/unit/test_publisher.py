@@ -12,10 +12,13 @@ import pytest
 
 from broker.buffered import Publish
 from broker.contract import (
+    Backfill,
     NodeState,
     NodeStatus,
     Reading,
+    SensorHealth,
     SensorState,
+    Stored,
     parse_payload,
 )
 from broker.session import Message, NotConnectedError, Session
@@ -26,9 +29,11 @@ from edge.publisher import HEALTH_EVERY_S, Publisher
 from edge.sampler import Sampler
 from edge.sensors.base import Cause, Measurement, NoReading, Sample
 from edge.settings import EdgeSettings
-from tests.support import PATIENCE_S
+from tests.support import PATIENCE_S, eventually
 
 STATUS, HEALTH, READING = "brisa/pi-1/status", "brisa/pi-1/s/health", "brisa/pi-1/s/reading"
+STORED_ELSEWHERE = b'{"stream": "7f0c1d7e-3c1e-4f6e-9a51-0c3c1b8f8a01", "seq": 9}'
+STORED, BACKFILL = "brisa/pi-1/s/stored", "brisa/pi-1/s/backfill"
 
 
 class SteppedClock(Clock):
@@ -81,10 +86,16 @@ class RecordingSession(Session):
         if self.echoes and topic == STATUS:
             self.hears(parse_payload(NodeStatus, payload))
 
-    def comes_up(self) -> None:
+    def comes_up(self, *stored: Stored) -> None:
+        """And what the broker retained of the recorder comes before anything else."""
         self.connected = True
         self._tell_up()
+        for one in stored:
+            self.hears_stored(one)
         self._tell_synchronised()
+
+    def hears_stored(self, stored: Stored) -> None:
+        self._hear(Publish(STORED.encode(), stored.to_json(), True))
 
     def goes_down(self) -> None:
         self.connected = False
@@ -92,6 +103,12 @@ class RecordingSession(Session):
 
     def hears(self, status: NodeStatus, *, retained: bool = False) -> None:
         self._hear(Publish(STATUS.encode(), status.to_json(), retained))
+
+    def hears_raw(self, topic: str, payload: bytes) -> None:
+        self._hear(Publish(topic.encode(), payload, True))
+
+    def of(self, topic: str) -> list[bytes]:
+        return [payload for said, payload in self.said if said == topic]
 
     def take(self) -> list[tuple[str, bytes]]:
         """What was said since the last time this was asked."""
@@ -235,3 +252,66 @@ def test_a_twin_is_one_who_speaks_now_not_one_who_was_retained(edge: Edge) -> No
         edge.session.hears(NodeStatus(state=state, instance="other"), retained=retained)
         twins.append(edge.publisher.twin)
     assert twins == ["", "other", ""]
+
+
+def test_health_says_what_the_journal_can_still_send(edge: Edge) -> None:
+    edge.session.comes_up()
+    empty = parse_payload(SensorHealth, edge.session.take()[-1][1])
+    assert (empty.stream, empty.oldest_seq, empty.newest_seq) == (None, None, None)
+    for temperature_c in (20.0, 21.0):
+        edge.measures(temperature_c)
+    health = edge.publisher.health("s")
+    reading = parse_payload(Reading, edge.session.take()[-1][1])
+    assert (health.stream, health.oldest_seq, health.newest_seq) == (reading.stream, 1, 2)
+    assert health.journal == ""
+
+
+def test_what_the_recorder_lacks_is_sent_and_the_new_goes_on(edge: Edge) -> None:
+    edge.publisher.backfiller.start()
+    try:
+        for temperature_c in (20.0, 21.0, 22.0):
+            edge.measures(temperature_c)
+        current = edge.journal.current("s")
+        assert current is not None
+        edge.clock.pass_(60)
+        edge.session.comes_up(Stored(stream=current.stream, seq=1))
+        said = eventually("a back-fill", lambda: edge.session.of(BACKFILL))
+        batch = parse_payload(Backfill, said[0])
+        assert (batch.after, [row.seq for row in batch.readings]) == (1, [2, 3])
+        edge.measures(23.0)
+        assert parse_payload(Reading, edge.session.of(READING)[-1]).seq == 4
+    finally:
+        edge.publisher.backfiller.stop()
+
+
+def test_an_old_copy_of_the_journal_begins_a_new_stream_before_a_number_is_used(
+    edge: Edge, tmp_path: Path
+) -> None:
+    for temperature_c in (20.0, 21.0):
+        edge.measures(temperature_c)
+    old = edge.journal.current("s")
+    assert old is not None
+    edge.journal.close()
+    again = Edge(tmp_path / "journal.db")  # ended in order: the stream goes on
+    again.publisher.backfiller.of("s")
+    again.measures(22.0)
+    again.session.comes_up(Stored(stream=old.stream, seq=9))
+    assert READING not in topics(again.session.take())  # its number was another's
+    again.measures(23.0)
+    new = parse_payload(Reading, again.session.of(READING)[-1])
+    assert new.stream != old.stream
+    assert new.seq == 2
+    (first,) = again.journal.after(new.stream, 0, 1)
+    assert first.temperature_c == 22.0
+    again.journal.close()
+
+
+def test_strange_words_of_the_recorder_are_said_and_nothing_else(
+    edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge.session.comes_up()
+    edge.session.hears_raw(STORED, b'{"stream": "x"}')
+    edge.session.hears_raw(STORED, b"")  # cleared
+    edge.session.hears_raw("brisa/pi-1/never-heard-of/stored", STORED_ELSEWHERE)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "stream 'x'" in caplog.text
