@@ -277,7 +277,10 @@ class Journal:
         except OSError as unmoved:
             log.error("journal %s: cannot be set aside: %s", self._path, unmoved.strerror)  # noqa: TRY400
             return False
-        self._set_aside = f"the journal was damaged ({said(error)}) and set aside as {aside.name}"
+        self._set_aside = (
+            f"the journal was damaged ({said(error)}) and set aside as {aside.name};"
+            " readings that were not sent by then may be lost"
+        )
         log.error("journal %s: %s", self._path, self._set_aside)
         return True
 
@@ -286,8 +289,10 @@ class Journal:
         from edge import salvage  # noqa: PLC0415  # seldom needed
 
         for path in list(self._to_salvage):
+            copied = 0
             try:
                 for batch in salvage.batches(path, db.created_ms):
+                    copied += len(batch)
                     if not self._still(db, functools.partial(db.adopt, batch, ARRIVING)):
                         return
             except OSError as error:
@@ -296,7 +301,9 @@ class Journal:
             if not self._still(db, functools.partial(db.arrived, path.name)):
                 return
             self._to_salvage.remove(path)
-            log.warning("journal: what could be read of %s was copied", path.name)
+            log.warning(
+                "journal: %d readings of %s could be read, and were copied", copied, path.name
+            )
 
     def _still(self, db: JournalDb, act: Callable[[], None]) -> bool:
         """Act on a database, if it is still the one in use, and stays so."""

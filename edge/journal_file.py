@@ -25,6 +25,7 @@ from edge.journal_format import (
     SELECT,
     VERSION,
     Damaged,
+    ForeignError,
     Row,
     Stream,
     Whose,
@@ -65,6 +66,10 @@ class JournalFile:
             self._sql.executescript(f"BEGIN; {SCHEMA} COMMIT")
         kind = [self.one(f"PRAGMA {of}")[0] for of in ("application_id", "user_version")]
         if kind != [APPLICATION_ID, VERSION]:
+            if not self.one("SELECT count(*) FROM sqlite_schema WHERE name = 'stream_copy'")[0]:
+                raise ForeignError(
+                    "it is no journal, and was left alone; choose another BRISA_JOURNAL"
+                )
             raise Damaged("not a journal, or one of another version of brisa")
         if written := self.one("SELECT value FROM meta WHERE name = 'state'"):
             self._take_up(unpacked(written[0]), log_whole)

@@ -50,6 +50,10 @@ class Damaged(Exception):
     """The file is no journal, or what it says cannot be so."""
 
 
+class ForeignError(OSError):
+    """The file is a sound database of something else."""
+
+
 class Whose(NamedTuple):
     """Whose readings a stream holds."""
 

@@ -58,7 +58,7 @@ class EdgeSettings(BrokerSettings):
         float, Field(gt=0, le=3650, description="how long readings are kept in it, days")
     ] = 7.0
     journal_bytes: Annotated[
-        int, Field(ge=65536, le=2**40, description="its size; the oldest go beyond that")
+        int, Field(ge=65536, le=2**40, description="its size in bytes; the oldest go beyond that")
     ] = 64 * 1024 * 1024
     journal_sync_every: Annotated[
         int,

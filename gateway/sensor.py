@@ -115,7 +115,7 @@ class Sensor:
             sensor=self.key[1],
             state=self.state,
             since=self.since,
-            reason=health.reason if health is not None and troubled else "",
+            reason=_reason(health, troubled=troubled),
             temperature_c=reading.temperature_c if reading else None,
             humidity_pct=reading.humidity_pct if reading else None,
             measured_at=reading.measured_at if reading else None,
@@ -142,7 +142,15 @@ def _shown(health: SensorHealth) -> tuple[object, ...]:
         health.state,
         health.since,
         health.reason,
+        health.journal,
         health.interval_s,
         health.driver,
         health.model,
     )
+
+
+def _reason(health: SensorHealth | None, *, troubled: bool) -> str:
+    """What a person should know: why there is no value, else what is wrong with the journal."""
+    if health is None:
+        return ""
+    return (health.reason if troubled else "") or health.journal

@@ -17,7 +17,8 @@ from edge import salvage
 from edge.clock import Clock
 from edge.journal_db import JournalDb
 from edge.journal_faults import FAULTS, said
-from edge.journal_format import EARLIER, Row, Whose
+from edge.journal_format import EARLIER, PAGE_BYTES, Row, Whose
+from edge.journal_log import log_of
 
 COLUMNS = (
     "node",
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
             contextlib.ExitStack() as stack,
         ):
             output = sys.stdout
-            if args.output:
+            if args.output and str(args.output) != "-":
                 output = stack.enter_context(args.output.open("x", encoding="utf-8", newline=""))
             rows = _write(database, output, args.format)
             streams = len(database.streams)
@@ -88,6 +89,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"edge journal export: {where}: {said(error)}", file=sys.stderr)
         return 2
     found = f"{_count(rows, 'reading')} in {_count(streams, 'stream')}"
+    log = log_of(args.file)
+    if not rows and args.file.stat().st_size <= PAGE_BYTES and not log.exists():
+        fault = fault or f"is {log.name} missing beside it?"
     if fault:
         found = (
             f"damaged ({fault}); could be read: {found}" if rows else f"no reading in it: {fault}"

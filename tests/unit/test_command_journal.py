@@ -174,6 +174,17 @@ def test_a_file_without_a_reading_in_it_is_code_1(
     assert said.err == f"edge journal export: {path}: no reading in it: file is not a database\n"
 
 
+def test_a_file_whose_log_was_not_copied_with_it_is_code_1(
+    path: Path, tmp_path: Path, clock: SetClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with journal(path, clock) as live:
+        add(live, clock, 3)
+        alone = tmp_path / "elsewhere.db"
+        alone.write_bytes(path.read_bytes())
+        assert export(alone) == 1
+    assert "is elsewhere.db-wal missing beside it?" in capsys.readouterr().err
+
+
 def test_a_file_that_cannot_be_read_is_one_line_and_code_2(
     path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

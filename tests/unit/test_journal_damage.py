@@ -3,6 +3,7 @@ that is read again is another than was written."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sqlite3
 import tempfile
@@ -247,6 +248,7 @@ def test_the_salvage_takes_the_rows_that_have_a_date_and_gives_none(
         (b"my notes\n" * 500, "file is not a database"),
         (b"x", "not even one page"),
     ],
+    ids=["notes", "a byte"],
 )
 def test_a_file_that_is_none_is_set_aside(
     path: Path, clock: SetClock, what: bytes, said: str
@@ -258,7 +260,8 @@ def test_a_file_that_is_none_is_set_aside(
         assert set_aside(path)[0].name == "pi-1.db.damaged-20261123T120000Z"
         assert set_aside(path)[0].read_bytes() == what
         assert it.problem == (
-            f"the journal was damaged ({said}) and set aside as pi-1.db.damaged-20261123T120000Z"
+            f"the journal was damaged ({said}) and set aside as pi-1.db.damaged-20261123T120000Z;"
+            " readings that were not sent by then may be lost"
         )
     with journal(path, clock) as it:
         assert (it.problem, it.rows()) == ("", 2)
@@ -527,3 +530,19 @@ def test_a_page_that_the_card_cannot_read_is_damage(path: Path, clock: SetClock)
         new = add(it, clock, 1)
         settled(it)
         assert kept(it) == new + before
+
+
+def test_a_sound_database_of_something_else_is_left_alone(path: Path, clock: SetClock) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE reading (id INTEGER PRIMARY KEY)")
+        other.execute("INSERT INTO reading VALUES (7)")
+        other.commit()
+    with journal(path, clock) as it:
+        assert add(it, clock, 2)[1].seq == 2
+        assert it.problem == (
+            f"readings are kept in memory only: {path}: it is no journal, and was left alone;"
+            " choose another BRISA_JOURNAL"
+        )
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT * FROM reading").fetchall() == [(7,)]
+    assert not set_aside(path)
