@@ -133,8 +133,16 @@ def _in_utc_ms(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("in UTC it must be of the years 1 to 9999") from None
+
+
 Moment = Annotated[
     AwareDatetime,
+    AfterValidator(_utc),
     PlainSerializer(_in_utc_ms, when_used="json"),
     Field(description="UTC, ISO 8601, milliseconds"),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
@@ -10,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
+
+log = logging.getLogger(__name__)
 
 
 class Probed(Collector):
@@ -27,6 +31,12 @@ class Probed(Collector):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64  # of the 5 that is the default, a probe may find none free
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A prober that hangs up in the middle is no news; a fault of ours is."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError | TimeoutError):
+            log.error("%s: the answer failed (%r)", client_address, request, exc_info=error)
 
 
 class HealthServer:

@@ -193,7 +193,8 @@ def describe(*classes: type[Settings]) -> str:
             seen.add(name)
             twin = f" (or {FILE_SUFFIX}: a file that holds it)" if _is_secret(field) else ""
             fixed = field.default is not None and field.default_factory is None
-            default = f" [{field.default}]" if fixed else ""
+            value = str(field.default).lower() if field.annotation is bool else field.default
+            default = f" [{value}]" if fixed else ""
             allowed = f" ({bounds})" if (bounds := _allowed(field)) else ""
             lines.append(f"  {PREFIX}{name.upper()}{twin}")
             lines.append(f"      {field.description}{allowed}{default}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from broker.contract import Backfill, Mark, Measured, Reading, Stored
+from broker.contract import MAX_EARLIER_STREAMS, Backfill, Mark, Measured, Reading, Stored
 
 # About 25 KB: a live reading that has to wait for one to be sent waits a few milliseconds.
 BATCH_READINGS = 200
@@ -93,7 +93,11 @@ class CatchUp:
         That is: all of the current stream's up to the returned one are ours. A journal that was
         restored from an old copy would use its numbers twice; the caller is to fork it.
         """
-        self._marks = {mark.stream: mark for mark in (*stored.earlier, stored)}
+        named: dict[UUID, Mark] = {mark.stream: mark for mark in (*stored.earlier, stored)}
+        if len(stored.earlier) >= MAX_EARLIER_STREAMS:
+            # of more streams than it can name, what it said before of the others still holds
+            named = {**(self._marks or {}), **named}
+        self._marks = named
         sent = self._sent
         if sent is not None and self._marks.get(sent.stream) != sent.mark:
             self._sent, self._unanswered = None, 0

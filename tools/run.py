@@ -141,8 +141,8 @@ def _ports(page: str) -> Mapping[str, int]:
         raise ValueError(f"PORT={page}: allowed are 1 to 65535")
     if not _free("0.0.0.0", int(page)):
         raise ValueError(f"port {page} is taken: choose another with make run PORT=…")
-    broker = _first_free(1883, pair=mosquitto_path() is None)
-    health = _first_free(9101, pair=True)
+    broker = _first_free(1883, pair=mosquitto_path() is None, but=int(page))
+    health = _first_free(9101, pair=True, but=int(page))
     return {"page": int(page), "broker": broker, "health": health, "recorder": health + 1}
 
 
@@ -166,9 +166,9 @@ def _dies_with_us() -> list[str]:
     return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
-def _first_free(port: int, *, pair: bool = False) -> int:
-    """`port` or the next that is free; `pair`: so is the one after it."""
-    while not (_free(LOOPBACK, port) and (not pair or _free(LOOPBACK, port + 1))):
+def _first_free(port: int, *, pair: bool, but: int) -> int:
+    """`port` or the next that is free, and not `but`; `pair`: so is the one after it."""
+    while any(one == but or not _free(LOOPBACK, one) for one in range(port, port + 1 + pair)):
         port += 2
     return port
 

@@ -36,7 +36,7 @@ def marks(
             | (stream.c.uuid == sensor.c.current)
             | sensor.c.current.is_(None)
         )
-        .order_by(stream.c.last_heard_ms.desc(), stream.c.id.desc())
+        .order_by(stream.c.missing == 0, stream.c.last_heard_ms.desc(), stream.c.id.desc())
     )
     streams: dict[Key, list[AnyRow]] = defaultdict(list)
     for ids in [None] if sensor_ids is None else chunks(sensor_ids):

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from broker.contract import (
+    MAX_EARLIER_STREAMS,
     Backfill,
     Mark,
     Measured,
@@ -487,3 +488,29 @@ def test_what_it_sent_from_the_journal_is_its_own(tmp_path: Path, clock: SetCloc
         clock.pass_(60)
         assert catch_up.next(clock.now_s) is not None
         assert catch_up.heard(mark(stream, 3)) is None
+
+
+def test_more_streams_than_the_recorder_can_name_come_to_an_end(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    """As of a Pi whose power is cut again and again."""
+    with journal(tmp_path / "j.db", clock) as kept:
+        for _ in range(60):
+            add(kept, clock, 1, "s")
+            kept.fork("s", 1)
+        add(kept, clock, 1, "s")
+        current = kept.streams("s")[0].stream
+        clock.pass_(60)
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.heard(mark(current, 0))
+        stored: dict[UUID, int] = {}
+        batches = 0
+        while batch := catch_up.next(clock.now_s):
+            batches += 1
+            assert batches <= 61
+            stored.pop(batch.stream, None)  # the last to be heard of is named first
+            stored[batch.stream] = batch.readings[-1].seq
+            others = [of for of in reversed(stored) if of != current][:MAX_EARLIER_STREAMS]
+            earlier = [Mark(stream=of, seq=stored[of]) for of in others]
+            catch_up.heard(mark(current, stored.get(current, 0), earlier=earlier))
+        assert len(stored) == 61

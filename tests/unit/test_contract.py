@@ -75,6 +75,8 @@ def test_unknown_fields_are_ignored() -> None:
         ({"humidity_pct": ...}, "humidity_pct: Field required"),
         ({"measured_at": "2026-11-23T15:00:00"}, "measured_at '2026-11-23T15:00:00': .*timezone"),
         ({"measured_at": 1700000000}, "measured_at 1700000000"),
+        ({"measured_at": "0001-01-01T00:00:00+14:00"}, "measured_at .*years 1 to 9999"),
+        ({"measured_at": "9999-12-31T23:59:59-12:00"}, "measured_at .*years 1 to 9999"),
         ({"seq": 0}, "seq 0: .*greater than or equal to 1"),
         ({"seq": 1.5}, "seq 1.5"),
         ({"seq": 2**63}, "seq 9223372036854775808"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
 from broker.contract import NodeState, NodeStatus, SensorState
+from broker.probes import HealthServer
 from edge.health import STALLED_S, Health
 from edge.sensors.base import Cause
 from tests.support import PATIENCE_S
@@ -94,3 +96,25 @@ def test_metrics_have_the_counters(edge: Edge) -> None:
     assert value("connects_total") == 4
     assert value("refused_total") == 3
     assert value("connected") == value("clock_synchronised") == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "lines"), [(ConnectionResetError(), 0), (BrokenPipeError(), 0), (KeyError("x"), 1)]
+)
+def test_a_prober_that_hangs_up_is_no_news_and_a_fault_of_ours_is(
+    edge: Edge, caplog: pytest.LogCaptureFixture, fault: Exception, lines: int
+) -> None:
+    class Faulty(Health):
+        def ready(self) -> list[str]:
+            raise fault
+
+    faulty = Faulty([edge.sampler], edge.publisher, edge.journal, edge.clock)
+    server = HealthServer(faulty, "127.0.0.1", 0)
+    server.start()
+    try:
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.get(f"http://127.0.0.1:{server.port}/readyz")
+        assert httpx.get(f"http://127.0.0.1:{server.port}/healthz").status_code == 200
+    finally:
+        server.stop()
+    assert len([one for one in caplog.records if one.name == "broker.probes"]) == lines
