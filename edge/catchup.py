@@ -49,9 +49,17 @@ class JournalLike(Protocol):
 class _Sent(NamedTuple):
     """A batch that is not answered yet: what was known of its stream then, and when it is due."""
 
-    stream: UUID
+    batch: Backfill
     mark: Mark | None
     due_s: float
+
+    def is_answered(self, mark: Mark | None) -> bool:
+        """Has what it was about changed? Live readings change the rest of a mark all the time."""
+        if mark is None or self.mark is None:
+            return mark is not self.mark
+        if self.batch.after is None:
+            return mark.undated != self.mark.undated
+        return (mark.seq, mark.missing) != (self.mark.seq, self.mark.missing)
 
 
 class CatchUp:
@@ -99,7 +107,7 @@ class CatchUp:
             named = {**(self._marks or {}), **named}
         self._marks = named
         sent = self._sent
-        if sent is not None and self._marks.get(sent.stream) != sent.mark:
+        if sent is not None and sent.is_answered(named.get(sent.batch.stream)):
             self._sent, self._unanswered = None, 0
         mark = self._marks.get(self._stream) if self._stream is not None else None
         return self._let_out if mark is not None and mark.seq > self._let_out else None
@@ -143,7 +151,7 @@ class CatchUp:
         again = self._sent is not None
         self._unanswered = self._unanswered + 1 if again else 0
         wait_s = min(ANSWER_LONGEST_S, ANSWER_FIRST_S * 2 ** min(self._unanswered, 10))
-        self._sent = _Sent(batch.stream, self._marks.get(batch.stream), now_s + wait_s)
+        self._sent = _Sent(batch, self._marks.get(batch.stream), now_s + wait_s)
         if batch.readings and batch.stream == self._stream:
             self.let_out(batch.stream, batch.readings[-1].seq)
         return batch
@@ -151,7 +159,11 @@ class CatchUp:
     def _wanted(self, *, alone: bool) -> Iterator[Backfill]:
         """What the recorder lacks, oldest stream first; then dates that it does not know."""
         marks = self._marks or {}
+        whole = (
+            self._journal.whole
+        )  # before and after: a salvage may end, or the file fail, between
         ours = self._journal.streams(self.sensor)
+        whole = whole and self._journal.whole
         in_use = self._journal.current(self.sensor)
         current = in_use.stream if in_use is not None else None
         for one in reversed(ours):
@@ -164,7 +176,7 @@ class CatchUp:
         newest = {one.stream: one.newest_seq for one in ours}
         for mark in marks.values():
             # what a power cut took from an old stream, or a damaged file with all of it
-            known = mark.stream in newest or (self._journal.whole and alone)
+            known = mark.stream in newest or (whole and alone)
             over = mark.stream != current and mark.seq >= newest.get(mark.stream, 0)
             if mark.missing and known and over:
                 yield Backfill(stream=mark.stream, after=mark.seq, readings=[])

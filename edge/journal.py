@@ -155,11 +155,8 @@ class Journal:
         self, stream: UUID, first: int, last: int, limit: int, *, synchronised_only: bool = False
     ) -> list[Measured]:
         """Rows first..last, oldest first; perhaps only those whose date is known."""
-        found: list[Row] = []
-        while len(found) < limit and (rows := self._rows(stream, first, last, limit)):
-            found += [row for row in rows if row.synchronised or not synchronised_only]
-            first = rows[-1].seq + 1
-        return [row.measured() for row in found[:limit]]
+        rows = self._rows(stream, first, last, limit, synchronised_only=synchronised_only)
+        return [row.measured() for row in rows]
 
     def age_s(self, stream: UUID, seq: int) -> float | None:
         """How long ago the first row from `seq` on was measured; None if there is none."""
@@ -178,10 +175,14 @@ class Journal:
 
     # ---- faults
 
-    def _rows(self, stream: UUID, first: int, last: int, limit: int) -> list[Row]:
+    def _rows(
+        self, stream: UUID, first: int, last: int, limit: int, *, synchronised_only: bool = False
+    ) -> list[Row]:
         def rows(db: JournalDb) -> list[Row]:
             found = db.streams.get(stream)
-            return db.rows(found, first, last, limit) if found and found.shown else []
+            if not (found and found.shown):
+                return []
+            return db.rows(found, first, last, limit, synchronised_only=synchronised_only)
 
         return self._ask(rows)
 

@@ -150,14 +150,16 @@ class JournalFile:
 
     # ---- rows
 
-    def rows(self, stream: Stream, first: int, last: int, limit: int) -> list[Row]:
+    def rows(
+        self, stream: Stream, first: int, last: int, limit: int, *, synchronised_only: bool = False
+    ) -> list[Row]:
         """The rows first..last, oldest first."""
-        return self._select(stream, stream.ids(first, last), limit)
+        return self._select(stream, stream.ids(first, last), limit, synchronised_only)
 
     def everything(self) -> Iterator[tuple[Stream, Row]]:
         """All rows, stream by stream."""
         for stream in self.streams.values():
-            for stored in self.sql.execute(SELECT, stream.ids()):
+            for stored in self.sql.execute(SELECT, (*stream.ids(), False)):
                 yield stream, restored(stored, stream.whose)
 
     def begin(self, whose: Whose, state: int) -> Stream:
@@ -222,6 +224,8 @@ class JournalFile:
         if stream.state == CURRENT:
             self.current[stream.whose.sensor] = stream
 
-    def _select(self, stream: Stream, ids: tuple[int, int], limit: int) -> list[Row]:
-        found = self.sql.execute(f"{SELECT} LIMIT ?", (*ids, limit)).fetchall()
+    def _select(
+        self, stream: Stream, ids: tuple[int, int], limit: int, synchronised: bool = False
+    ) -> list[Row]:
+        found = self.sql.execute(f"{SELECT} LIMIT ?", (*ids, synchronised, limit)).fetchall()
         return [restored(stored, stream.whose) for stored in found]

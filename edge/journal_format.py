@@ -39,7 +39,7 @@ CREATE TABLE reading (id INTEGER PRIMARY KEY, measured_ms INTEGER, synchronised 
 """
 COLUMNS = "id, measured_ms, synchronised, elapsed_ms, temperature_c, humidity_pct, source, crc"
 INSERT = f"INSERT INTO reading ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-SELECT = f"SELECT {COLUMNS} FROM reading WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608
+SELECT = f"SELECT {COLUMNS} FROM reading WHERE id BETWEEN ? AND ? AND synchronised >= ? ORDER BY id"  # noqa: S608
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
 

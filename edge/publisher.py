@@ -93,7 +93,8 @@ class Publisher:
             will=Will(self._status_topic, self._status(NodeState.OFFLINE)),
             subscriptions=[
                 Subscription(self._status_topic, qos=1, no_local=True),
-                Subscription(self._topics.of_all(Kind.STORED, settings.node), qos=1),
+                # at QoS 0 all that is retained comes before `synchronised`, however many sensors
+                Subscription(self._topics.of_all(Kind.STORED, settings.node), qos=0),
             ],
             on_message=self._heard,
             on_up=self._say_state,
@@ -213,6 +214,8 @@ class Publisher:
             self.twin = ""
             self._publish(self._status_topic, self._status(NodeState.ONLINE))
         elif not message.retain:
+            if status.instance != self.twin:  # who came later knows of us only what was retained
+                self._publish(self._status_topic, self._status(NodeState.ONLINE))
             self.twin = status.instance
             log.warning(
                 "another edge (%s) calls itself node %s: give one of the two another BRISA_NODE",

@@ -93,7 +93,10 @@ class EdgeSettings(BrokerSettings):
         """`journal`, or where a user's programs keep their state (XDG Base Directory)."""
         if self.journal is not None:
             return self.journal
-        state = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+        # without a home (a user that nobody made) where it was started
+        state = (
+            os.environ.get("XDG_STATE_HOME") or Path(os.environ.get("HOME", ".")) / ".local/state"
+        )
         return Path(state) / "brisa" / f"{self.node}.db"
 
 

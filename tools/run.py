@@ -35,6 +35,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 DEMO_NODE = "demo"
 PATIENCE_S = 60.0
+_claims: list[socket.socket] = []
 
 
 def main() -> int:
@@ -168,9 +169,24 @@ def _dies_with_us() -> list[str]:
 
 def _first_free(port: int, *, pair: bool, but: int) -> int:
     """`port` or the next that is free, and not `but`; `pair`: so is the one after it."""
-    while any(one == but or not _free(LOOPBACK, one) for one in range(port, port + 1 + pair)):
-        port += 2
+    wanted = range(port, port + 1 + pair)
+    if any(one == but or not _free(LOOPBACK, one) for one in wanted) or not _claim(port):
+        return _first_free(port + 2, pair=pair, but=but)
     return port
+
+
+def _claim(port: int) -> bool:
+    """Keep it from another `make run` that starts now, for as long as we live."""
+    if sys.platform != "linux":
+        return True
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0brisa-run-{port}")  # a name that is no file
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
 
 
 def _free(host: str, port: int) -> bool:

@@ -67,9 +67,9 @@ def run(_options: argparse.Namespace | None = None, clock: Clock | None = None) 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
     try:
+        journal.open()
         if settings.health_port:
             health.start()
-        journal.open()
         publisher.start()
     except OSError as error:
         where = f"{settings.health_host}:{settings.health_port}"
@@ -90,6 +90,6 @@ def run(_options: argparse.Namespace | None = None, clock: Clock | None = None) 
     for sampler in samplers:
         sampler.stop()
     publisher.stop()
-    journal.close()
     health.stop()
+    journal.close()
     return 0

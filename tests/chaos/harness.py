@@ -14,9 +14,16 @@ import psycopg
 import pytest
 
 from tests.chaos.ear import Ear, Key, Row, Stream
-from tests.chaos.evidence import Ranges, differences, journal_rows, newest, wrong_audit
+from tests.chaos.evidence import (
+    Ranges,
+    database_rows,
+    differences,
+    journal_rows,
+    newest,
+    wrong_audit,
+)
 from tests.databases import Database
-from tests.support import PATIENCE_S, Process, RunningBroker
+from tests.support import PATIENCE_S, Process, RunningBroker, eventually
 from tests.system import System
 
 NODE, SENSOR = "pi-1", "aula"
@@ -108,6 +115,23 @@ class Chaos:
         journal = journal_rows(self.system.journal)
         self.whole(newest(journal))
         self.compare(journal)
+        self.shown()
+        for process in (self.system.edge, self.system.recorder, self.system.gateway):
+            assert process is not None
+            assert "Traceback" not in process.output, process.output
+
+    def shown(self) -> None:
+        """The gateway has healed as well: it has the newest reading, and the whole account."""
+        rows = [key for key, _ in database_rows(self.database) if key.node == NODE]
+        system, newest_seq = self.system, self.ear.newest[NODE, SENSOR].seq
+
+        def right() -> bool:
+            sensors = system.get("/api/v1/audit").json().get("sensors", ())
+            said = [(one["stored"], one["missing"]) for one in sensors if one["node"] == NODE]
+            view = system.sensors().get(f"{NODE}/{SENSOR}", {})
+            return system.ready() and said == [(len(rows), 0)] and view["seq"] == newest_seq
+
+        eventually("the gateway shows it", right)
 
     def rest(self) -> None:
         """The sensor comes to an end, in order; an edge is there to send what is missing."""
@@ -237,3 +261,4 @@ def running(
 def _close(process: Process | None) -> None:
     assert process is not None
     process.close()
+    assert "Traceback" not in process.output, process.output

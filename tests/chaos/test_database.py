@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.harness import Chaos, running
+from tests.chaos.harness import Chaos, Truth, running
 from tests.databases import USER, Database, PostgresqlServer
 from tests.support import PATIENCE_S, RunningBroker, eventually
 
@@ -120,6 +121,24 @@ def test_the_recorder_comes_to_a_system_that_ran_without_it(
         chaos.stored_up_to(newest)
         chaos.caught_up()
         chaos.prove()
+
+
+def test_two_recorders_by_mistake(mosquitto: RunningBroker, database: Database) -> None:
+    """Both write, and both say how far they are, now one and now the other later than it is."""
+    with running(mosquitto, database) as chaos, Truth(chaos) as truth:
+        first = chaos.system.recorder
+        assert first is not None
+        with first:
+            second = chaos.system.start_recorder()
+            second.wait_for("connected to the broker")
+            chaos.heard(300)
+            chaos.caught_up()
+            chaos.prove()
+            for recorder in (first, second):
+                assert recorder.popen.poll() is None
+                assert not re.search("WARN|ERROR|Traceback", recorder.output)
+        assert truth.checked
+        assert not truth.lies
 
 
 def test_the_database_is_away_and_comes_back(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -119,6 +120,13 @@ def test_nothing_is_left_when_it_is_killed_itself(tmp_path: Path) -> None:
         eventually("all ended", lambda: not any(map(lives, group)))
 
 
+def test_two_that_start_at_once_do_not_take_each_other_s_ports(tmp_path: Path) -> None:
+    with running(tmp_path / "one") as one, running(tmp_path / "two") as two:
+        for run in (one, two):
+            eventually("two sensors", lambda run=run: live(run, "aula", "patio"))  # type: ignore[misc]
+            assert "in use" not in run.output
+
+
 def below(pid: int) -> list[int]:
     """All that a process started, and what that started."""
     found = list(children(pid).values())
@@ -135,6 +143,12 @@ def count(history: Path) -> int:
         except sqlite3.OperationalError:  # it has no tables yet
             return 0
         return found
+
+
+def stores(run: Process, history: Path, before: int) -> bool:
+    """Are more stored than before? If not, what does it say?"""
+    assert count(history) > before, run.output
+    return True
 
 
 def audit(history: Path) -> tuple[int, str]:
@@ -155,7 +169,7 @@ def test_nothing_is_lost_when_it_is_killed_ten_times(tmp_path: Path) -> None:
         with running(state) as run:
             eventually("all is started", lambda run=run: len(below(run.popen.pid)) == PROCESSES)  # type: ignore[misc]
             if number % 3:
-                eventually("it stores", lambda before=before: count(history) > before)  # type: ignore[misc]
+                eventually("it stores", functools.partial(stores, run, history, before))
             group = below(run.popen.pid)
             for pid in (run.popen.pid, *(group if number % 2 else ())):
                 with contextlib.suppress(ProcessLookupError):
@@ -164,7 +178,7 @@ def test_nothing_is_lost_when_it_is_killed_ten_times(tmp_path: Path) -> None:
         eventually("all ended", lambda group=group: not any(map(lives, group)))  # type: ignore[misc]
     before = count(history)
     with running(state) as run:
-        eventually("it stores", lambda: count(history) > before)
+        eventually("it stores", lambda: stores(run, history, before))
         eventually("all is stored", lambda: audit(history)[0] == 0)
         assert run.stop(signal.SIGINT) == 0
         assert "Traceback" not in run.output

@@ -378,4 +378,5 @@ def test_the_wait_between_attempts_doubles_is_bounded_and_partly_random() -> Non
     longest = [backoff_s(attempt, 30, lambda _low, high: high) for attempt in range(1, 12)]
     assert longest[:4] == [0.5, 1, 2, 4]
     assert max(longest) == longest[-1] == 30
+    assert backoff_s(99, 3600, lambda _low, high: high) == 3600
     assert [backoff_s(attempt, 30, lambda low, _high: low) for attempt in (1, 2)] == [0.25, 0.5]

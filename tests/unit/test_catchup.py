@@ -32,7 +32,7 @@ from broker.contract import (
 )
 from edge.catchup import ANSWER_FIRST_S, ANSWER_LONGEST_S, BATCH_READINGS, CatchUp
 from edge.journal import Journal
-from gateway.history.ledger import UNDATED, Row
+from gateway.history.ledger import UNDATED, Room, Row
 from gateway.history.writer import _Stream
 from tests.unit.journals import SetClock, add, everything, journal, make
 
@@ -67,7 +67,7 @@ class Database:
     def _stream(self, stream: UUID) -> _Stream:
         rows, newest = self.accounts.get(stream, (set(), 0))
         head: Any = SimpleNamespace(id=1, sensor_id=1, newest_seq=newest)
-        return _Stream(head, sorted(rows))
+        return _Stream(head, sorted(rows), Room())
 
     def stored(self) -> Stored | None:
         marks = {}
@@ -255,7 +255,8 @@ class Story(RuleBasedStateMachine):
         """And no reading has two numbers."""
         numbers = [_number(row) for row in self.database.rows.values()]
         assert len(numbers) == len(set(numbers))
-        for (stream, seq), row in self._kept_by_key().items():
+        # until it is connected, an old card cannot know that its numbers were used
+        for (stream, seq), row in self._kept_by_key().items() if self.connected else ():
             stored = self.database.rows.get((stream, seq))
             assert stored is None or _number(stored) == _number(row)
 

@@ -74,6 +74,7 @@ def test_a_password_comes_from_a_file_or_a_variable_and_never_shows(tmp_path: Pa
         ({"SENSOR": "a/b"}, "BRISA_SENSOR=a/b: .*allowed are"),
         ({"ROOT": "brisa/#"}, "BRISA_ROOT=brisa/#: .*allowed are"),
         ({"KEEPALIVE_S": "1"}, "BRISA_KEEPALIVE_S=1: allowed are 5 to 3600"),
+        ({"RECONNECT_S": "0"}, "BRISA_RECONNECT_S=0: allowed are 0.5 to 3600"),
         ({"LOG_LEVEL": "loud"}, "BRISA_LOG_LEVEL=loud: allowed are debug, info, warning, error"),
         ({"HEALTH_PORT": "70000"}, "BRISA_HEALTH_PORT=70000"),
     ],
