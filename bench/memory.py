@@ -29,13 +29,13 @@ def measure(broker: Broker) -> dict[str, Memory]:
     with tempfile.TemporaryDirectory(prefix="brisa-bench-") as cache:
         env = {"PYTHONPYCACHEPREFIX": cache}
         for name, code in PARTS.items():
-            found[name] = [_part(code, env) for _ in range(2)][-1]  # the first one compiles
+            found[name] = [part(code, env) for _ in range(2)][-1]  # the first one compiles
         for name, flags in (("edge", []), ("edge, python -OO", ["-OO"])):
             warm_up = [sys.executable, *flags, "-m", "edge", "--help"]
             subprocess.run(warm_up, check=True, stdout=subprocess.DEVNULL, env={**PLAIN, **env})
             with contextlib.suppress(KeyError):
-                _edge(broker, flags, env, readings=1)
-            found[name], found[f"{name}, scraped"] = _edge(broker, flags, env, readings=READINGS)
+                edge(broker, flags, env, readings=1)
+            found[name], found[f"{name}, scraped"] = edge(broker, flags, env)
         with gateway(broker, env):
             pass
         found["gateway"], found["gateway, page and metrics read"] = _gateway(broker, env)
@@ -44,18 +44,18 @@ def measure(broker: Broker) -> dict[str, Memory]:
     return found
 
 
-def _part(code: str, env: Mapping[str, str]) -> Memory:
+def part(code: str, env: Mapping[str, str]) -> Memory:
     with Process(sys.executable, "-c", f"{code}\n{IDLE}", env={**PLAIN, **env}) as process:
         process.wait_for("ready")
         return memory_mb(process.popen.pid)
 
 
-def _edge(
+def edge(
     broker: Broker,
     flags: list[str],
     env: Mapping[str, str],
     *,
-    readings: int,
+    readings: int = READINGS,
     seen: Callable[[], object] = lambda: None,
 ) -> tuple[Memory, Memory]:
     """Right after so many readings, and after the probes and Prometheus have asked."""
@@ -72,7 +72,7 @@ def _edge(
     count = broker.subscriber("-t", topic, "-R", "-C", str(readings), "-W", str(int(PATIENCE_S)))
     with (
         subprocess.Popen(count, stdout=subprocess.DEVNULL) as counter,
-        Process(sys.executable, *flags, "-m", "edge", env={**PLAIN, **env, **settings}) as process,
+        Process(sys.executable, *flags, "-m", "edge", env={**PLAIN, **settings, **env}) as process,
     ):
         counter.wait()
         if counter.returncode:
@@ -97,5 +97,5 @@ def _gateway(broker: Broker, env: Mapping[str, str]) -> tuple[Memory, Memory]:
                 fetch(port, path)
             found.append(memory_mb(process.popen.pid))
 
-        _edge(broker, [], env, readings=READINGS, seen=seen)
+        edge(broker, [], env, seen=seen)
     return found[0], found[1]

@@ -1,6 +1,7 @@
 """`make bench`: what brisa costs, as ratios within one run, in one table.
 
-Takes about six minutes; with --quick two, for a rough idea. How and against whom: bench/README.md.
+Takes about twelve minutes; with --quick five, for a rough idea. How and against whom:
+bench/README.md.
 """
 
 from __future__ import annotations
@@ -9,31 +10,36 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import NamedTuple
 
-from bench import fanout, intake, memory
+from bench import (
+    catching_up,
+    fanout,
+    history_rows,
+    intake,
+    journal,
+    memory,
+    memory_with_history,
+    reading_back,
+    recording,
+)
 from bench.processes import BenchError, mosquitto, spread
+from bench.stores import databases
+from bench.table import Row, held, table
 
 EMPTY, GATEWAY = "empty paho callback", "gateway"
 PARSING, EXPORTER = "paho, pydantic in the callback", "mqtt-exporter 1.12.1"
 EDGE_MB, GATEWAY_MB = 35.0, 60.0
-
-
-class Row(NamedTuple):
-    """A line of the table; without a figure it is a heading."""
-
-    name: str
-    figure: str = ""
-    ratio: str = ""
-    aim: str = ""
+LIVE = ("cost", "flood", "memory", "fanout")
+HISTORY = ("recorder", "history", "backfill", "journal", "journal-memory")
 
 
 def cost_rows(costs: dict[str, intake.Cost]) -> list[Row]:
     us = {name: cost.median_us for name, cost in costs.items()}
     aims = {
         EMPTY: "",
-        GATEWAY: _held(
+        GATEWAY: held(
             {
                 "≤ 1.25 × empty": us[GATEWAY] <= 1.25 * us[EMPTY],
                 "< parsing": us[GATEWAY] < us[PARSING],
@@ -60,7 +66,7 @@ def flood_rows(floods: list[intake.Flood]) -> list[Row]:
             figure += f", all shown after {flood.caught_up_s:.2f} s"
         good = flood.behind == flood.dropped == 0 and flood.rate > 0.98 * intake.FLOOD_RATE
         name = f"gateway, {flood.sent:,} at {flood.rate:,.0f}/s"
-        aim = _held({"none behind, none dropped": good})
+        aim = held({"none behind, none dropped": good})
         rows.append(Row(name, figure, f"{flood.cpu_share:.2f}", aim))
     return rows
 
@@ -71,7 +77,7 @@ def memory_rows(found: dict[str, memory.Memory]) -> list[Row]:
     for name, parts in found.items():
         limit = EDGE_MB if name.startswith("edge") else GATEWAY_MB
         product = name.startswith(("edge", "gateway"))
-        aim = _held({f"< {limit:.0f} MB": parts["VmRSS"] < limit}) if product else ""
+        aim = held({f"< {limit:.0f} MB": parts["VmRSS"] < limit}) if product else ""
         figure = f"{parts['VmRSS']:.1f} ({parts['RssAnon']:.1f})"
         rows.append(Row(name, figure, f"{parts['VmRSS'] / bare:.2f}", aim))
     return rows
@@ -88,22 +94,62 @@ def fanout_rows(found: dict[str, fanout.Fanout], viewers: int) -> list[Row]:
     return rows
 
 
-def _held(aims: dict[str, bool]) -> str:
-    return "; ".join(f"{aim}: {'yes' if held else 'NO'}" for aim, held in aims.items())
+def live(parts: Collection[str], *, quick: bool) -> list[Row]:
+    """What readings cost on their way to people who look."""
+    rows: list[Row] = []
+    if not set(parts) & set(LIVE):
+        return rows
+    viewers = 100 if quick else 500
+    with mosquitto() as broker:
+        if "cost" in parts:
+            print("what a reading costs", flush=True)
+            repeats, seconds = (1, 2.0) if quick else (3, 4.0)
+            rows += cost_rows(intake.costs(broker, repeats=repeats, seconds=seconds))
+        if "flood" in parts:
+            print("a flood", flush=True)
+            runs = 1 if quick else 3
+            rows += flood_rows([intake.flood(broker, seconds=5.0) for _ in range(runs)])
+        if "memory" in parts:
+            print("memory", flush=True)
+            rows += memory_rows(memory.measure(broker))
+        if "fanout" in parts:
+            print("open streams", flush=True)
+            events = 5 if quick else 15
+            found = fanout.measure(broker, viewers=viewers, events=events)
+            rows += fanout_rows(found, viewers)
+    return rows
 
 
-def table(rows: list[Row]) -> str:
-    """Markdown that can also be read as it is."""
-    lines = [Row("what", "measured (lowest–highest)", "ratio", "aim, or what it took"), *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
-    text = [
-        "| "
-        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        + " |"
-        for line in lines
-    ]
-    text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(text)
+def history(parts: Collection[str], *, quick: bool) -> list[Row]:
+    """What it costs that nothing is lost."""
+    rows: list[Row] = []
+    if "recorder" in parts:
+        print("what the recorder stores", flush=True)
+        size, repeats = (15_000, 1) if quick else (24_000, 3)
+        with databases() as made:
+            rows += history_rows.recording_rows(recording.measure(made, rows=size, repeats=repeats))
+    if "history" in parts:
+        print("a year's curve", flush=True)
+        with mosquitto() as broker:
+            found = reading_back.measure(
+                broker, plain_times=1 if quick else 3, times=5 if quick else 20
+            )
+        rows += history_rows.reading_rows(found)
+    if "backfill" in parts:
+        print("a day's back-fill", flush=True)
+        with databases() as made:
+            days = catching_up.measure(made, repeats=1 if quick else 3)
+        rows += history_rows.catching_up_rows(days, catching_up.live_bytes())
+    if "journal" in parts:
+        print("what the journal writes", flush=True)
+        names = (journal.NAIVE, journal.AS_IT_COMES, journal.OURS)
+        written = journal.measure(readings=720 if quick else 1440, names=names)
+        rows += history_rows.journal_rows(written)
+    if "journal-memory" in parts:
+        print("memory with a history", flush=True)
+        with mosquitto() as broker:
+            rows += history_rows.memory_rows(memory_with_history.measure(broker))
+    return rows
 
 
 def main() -> int:
@@ -114,31 +160,14 @@ def main() -> int:
     parser.add_argument(
         "--only",
         action="append",
-        choices=("cost", "flood", "memory", "fanout"),
+        choices=(*LIVE, *HISTORY),
         help="a part of it; repeat for more",
     )
     options = parser.parse_args()
-    parts = options.only or ("cost", "flood", "memory", "fanout")
-    quick, rows, began_s = options.quick, [], time.monotonic()
-    viewers = 100 if quick else 500
+    parts = options.only or (*LIVE, *HISTORY)
+    began_s = time.monotonic()
     try:
-        with mosquitto() as broker:
-            if "cost" in parts:
-                print("what a reading costs", flush=True)
-                repeats, seconds = (1, 2.0) if quick else (3, 4.0)
-                rows += cost_rows(intake.costs(broker, repeats=repeats, seconds=seconds))
-            if "flood" in parts:
-                print("a flood", flush=True)
-                runs = 1 if quick else 3
-                rows += flood_rows([intake.flood(broker, seconds=5.0) for _ in range(runs)])
-            if "memory" in parts:
-                print("memory", flush=True)
-                rows += memory_rows(memory.measure(broker))
-            if "fanout" in parts:
-                print("open streams", flush=True)
-                events = 5 if quick else 15
-                found = fanout.measure(broker, viewers=viewers, events=events)
-                rows += fanout_rows(found, viewers)
+        rows = live(parts, quick=options.quick) + history(parts, quick=options.quick)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

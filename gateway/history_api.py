@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, request
 
-from broker.contract import shown
+from broker.contract import ContractError, checked_id, shown
+from gateway.history.moments import milliseconds, parsed
 from gateway.problems import Problem, checked_query
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ POINTS = 500
 MAX_POINTS = 5000
 MAX_EXPORTS = 2
 EXPORT_RETRY_AFTER_S = 30
-LATEST_MS = 253_402_300_799_000  # the end of 9999
-_MOMENTS = "allowed are ISO 8601 with a zone (2026-05-03T12:00:00Z) and a date (2026-05-03, UTC)"
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # A + that was not written as %2B arrives as a space.
 _LOST_PLUS = re.compile(r" (\d\d:?\d\d)$")
 
@@ -50,6 +48,12 @@ def blueprint(watch: Watch | None, utcnow: Callable[[], datetime]) -> Blueprint:
         points = _points(asked.get("points"), as_csv=as_csv)
         from_ms, to_ms = _range(asked.get("from"), asked.get("to"), utcnow())
         past = configured()
+        detail = f"the history knows no sensor {shown(f'{node}/{sensor}')}"
+        unknown = Problem(HTTPStatus.NOT_FOUND, detail)
+        try:
+            checked_id("node", node), checked_id("sensor", sensor)
+        except ContractError:  # databases differ in what they do with other letters
+            raise unknown from None
         from gateway.history import query  # noqa: PLC0415 - see above
 
         with past.read() as connection:
@@ -57,8 +61,7 @@ def blueprint(watch: Watch | None, utcnow: Callable[[], datetime]) -> Blueprint:
             if not as_csv:
                 view = query.history(connection, node, sensor, from_ms, to_ms, points)
             if view is None and not (as_csv and query.known(connection, node, sensor)):
-                detail = f"the history knows no sensor {shown(f'{node}/{sensor}')}"
-                raise Problem(HTTPStatus.NOT_FOUND, detail)
+                raise unknown
         if view is None:
             return _export(past, exports, (node, sensor), from_ms, to_ms)
         return _answer(view.to_json())
@@ -131,7 +134,7 @@ def _points(text: str | None, *, as_csv: bool) -> int:
 
 def _range(from_: str | None, to: str | None, now: datetime) -> tuple[int, int]:
     """In ms since 1970; the last 24 hours unless asked otherwise."""
-    to_ms = _milliseconds(now) if to is None else _moment("to", to)
+    to_ms = milliseconds(now) if to is None else _moment("to", to)
     from_ms = to_ms - DAY_MS if from_ is None else _moment("from", from_)
     if from_ms >= to_ms:
         end = f"to {shown(to)}" if to is not None else "now"
@@ -141,20 +144,9 @@ def _range(from_: str | None, to: str | None, now: datetime) -> tuple[int, int]:
 
 def _moment(name: str, text: str) -> int:
     try:
-        value = datetime.fromisoformat(_LOST_PLUS.sub(r"+\1", text))
-    except ValueError:
-        raise _bad(name, text, _MOMENTS) from None
-    if _DATE.fullmatch(text):
-        value = value.replace(tzinfo=UTC)
-    if value.tzinfo is None:
-        raise _bad(name, text, _MOMENTS)
-    return _milliseconds(value)
-
-
-def _milliseconds(value: datetime) -> int:
-    """No further back than 1970, and no further on than dates go."""
-    ms = (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-    return min(max(ms, 0), LATEST_MS)
+        return parsed(_LOST_PLUS.sub(r"+\1", text))
+    except ValueError as error:
+        raise _bad(name, text, str(error)) from None
 
 
 def _bad(name: str, value: str, allowed: str) -> Problem:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from broker.settings import BrokerSettings
-from gateway.history.settings import HistoryPassword, HistoryUrl
+from gateway.history.settings import URLS, HistoryPassword, HistoryUrl
 
 
 class GatewaySettings(BrokerSettings):
@@ -33,6 +33,9 @@ class GatewaySettings(BrokerSettings):
             " nobody is sent here any more",
         ),
     ] = 0.0
-    history_url: HistoryUrl | None = None
+    history_url: Annotated[
+        HistoryUrl | None,
+        Field(description=f"the recorder's: {URLS}; not set: no history is shown"),
+    ] = None
     history_password: HistoryPassword = None
     access_log: Annotated[bool, Field(description="a line for each request")] = False

@@ -14,7 +14,7 @@ from gateway.history.settings import HistorySettings
 if TYPE_CHECKING:
     import argparse
 
-FROM = "measured from this moment on; UTC where it names no zone"
+FROM = "measured from this moment on: 2026-05-03T12:00:00Z, or a date (UTC)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,11 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     command("run", "record until told to stop")
     export = command("export", "write raw readings as lines of JSON or CSV")
     export.add_argument(
-        "--sensor", action="append", default=[], metavar="NODE/SENSOR", help="repeat for more [all]"
-    )
+        "--sensor", action="append", default=[], type=_sensor, metavar="NODE/SENSOR",
+        help="repeat for more [all]",
+    )  # fmt: skip
     export.add_argument("--from", dest="start", type=_moment, metavar="ISO", help=FROM)
     export.add_argument("--to", dest="end", type=_moment, metavar="ISO", help="up to before this")
-    export.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="[jsonl]")
+    export.add_argument(
+        "--format", choices=("jsonl", "csv"), help="[by the name of FILE: .csv, .jsonl, .json; csv]"
+    )
     export.add_argument("-o", "--output", default="-", metavar="FILE", help="- is standard output")
     importer = command("import", "take in what `export` or an edge's `journal export` wrote")
     importer.add_argument("files", nargs="+", metavar="FILE", help="JSON lines or CSV; -: stdin")
@@ -91,19 +94,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _moment(text: str) -> int:
-    """In milliseconds since 1970, UTC where it names no zone."""
+    """In milliseconds since 1970."""
     import argparse  # noqa: PLC0415
-    from datetime import UTC, datetime, timedelta  # noqa: PLC0415
+
+    from gateway.history.moments import parsed  # noqa: PLC0415
 
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text}: allowed is 2026-05-03 or 2026-05-03T12:00:00Z"
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+        return parsed(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+
+
+def _sensor(text: str) -> tuple[str, str]:
+    import argparse  # noqa: PLC0415
+
+    node, _, sensor = text.partition("/")
+    if not (node and sensor):
+        raise argparse.ArgumentTypeError(f"{text}: wanted is NODE/SENSOR, such as pi-1/dht11")
+    return node, sensor
 
 
 def _days(text: str) -> int:

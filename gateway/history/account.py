@@ -12,15 +12,14 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, ScalarSelect, select
 
-from gateway.history.schema import hour, reading, sensor, span, stream
+from gateway.history.moments import moment
+from gateway.history.schema import NO_CLOCK_BEFORE_MS, minute, reading, sensor, span, stream
 from gateway.history.spans import Spans
-from gateway.history.views import AuditView, LostSpan, SensorAudit, StreamAudit, moment
+from gateway.history.views import AuditView, LostSpan, SensorAudit, StreamAudit
 
 LISTED_SPANS = 50
-# A node that never had a network counts from 1970, or from when its system was built: no date.
-_NO_CLOCK_BEFORE_S = 1_577_836_800  # 2020
 
 
 def audit(connection: Connection) -> AuditView:
@@ -32,13 +31,9 @@ def audit(connection: Connection) -> AuditView:
         .limit(1)
         .scalar_subquery()
     )
-    oldest = (
-        select(hour.c.start_s)
-        .where(hour.c.sensor_id == sensor.c.id, hour.c.start_s >= _NO_CLOCK_BEFORE_S)
-        .order_by(hour.c.start_s)
-        .limit(1)
-        .scalar_subquery()
-    )
+    since_ms, mine = NO_CLOCK_BEFORE_MS, reading.c.stream_id == stream.c.id
+    first_raw = _first(reading.c.measured_ms, mine, since_ms)
+    first_minute = _first(minute.c.start_s, minute.c.sensor_id == sensor.c.id, since_ms // 1000)
     every = (
         select(
             sensor.c.node,
@@ -47,7 +42,8 @@ def audit(connection: Connection) -> AuditView:
             stream.c.uuid,
             stream.c.newest_seq,
             newest.label("newest_ms"),
-            oldest.label("oldest_s"),
+            first_raw.label("first_ms"),
+            first_minute.label("minute_s"),
         )
         .join_from(sensor, stream, isouter=True)
         .order_by(sensor.c.node, sensor.c.name, stream.c.first_heard_ms, stream.c.id)
@@ -62,12 +58,13 @@ def audit(connection: Connection) -> AuditView:
         group = list(of_sensor)
         audits = [_stream(row, spans) for row in group if row.id is not None]
         newest_ms = max((row.newest_ms for row in group if row.newest_ms is not None), default=None)
-        oldest_s = group[0].oldest_s
+        raw_ms = min((row.first_ms for row in group if row.first_ms is not None), default=None)
+        minute_s = group[0].minute_s
         sums = {
             count: sum(getattr(one, count) for one in audits)
             for count in ("stored", "missing", "lost", "gaps")
         }
-        first_at = None if oldest_s is None else moment(oldest_s * 1000)
+        first_at = None if minute_s is None else moment(first_ms(minute_s, raw_ms))
         newest_at = None if newest_ms is None else moment(newest_ms)
         sensors.append(
             SensorAudit(
@@ -80,6 +77,19 @@ def audit(connection: Connection) -> AuditView:
             )
         )
     return AuditView(sensors=sensors)
+
+
+def first_ms(minute_s: int, raw_ms: int | None) -> int:
+    """The first reading's date: of its minute, and of the first raw one that is still there."""
+    if raw_ms is not None and raw_ms < (minute_s + 60) * 1000:
+        return raw_ms
+    return minute_s * 1000
+
+
+def _first(column: Column[int], mine: ColumnElement[bool], since: int) -> ScalarSelect[Any]:
+    """The lowest that is not below `since`: one look into an index."""
+    query = select(column).where(mine, column >= since).order_by(column)
+    return query.limit(1).scalar_subquery()
 
 
 def _stream(row: Row[Any], spans: dict[tuple[int, str], list[Row[Any]]]) -> StreamAudit:

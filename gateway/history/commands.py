@@ -14,17 +14,20 @@ from typing import IO, Any
 from sqlalchemy import Connection, func, select
 from tqdm import tqdm
 
+from broker.settings import SettingsError
 from gateway.history import query, transfer
 from gateway.history.prune import FORGET_MS, UNDATED_KEPT, prune
 from gateway.history.schema import hour, minute, reading, sensor, stream
 from gateway.history.sentences import sentence
 from gateway.history.settings import DAY_MS, HistorySettings, utc_now_ms
 from gateway.history.store import Store, StoreError
-from gateway.history.views import AuditView, SensorAudit
+from gateway.history.views import AuditView, LostSpan, SensorAudit
 from gateway.history.writer import Writer
 
 SHOWN_LINES = 20
 MAX_LINE_BYTES = 64 * 1024
+SHOWN_SENSORS = 10
+SQLITE = b"SQLite format 3\0"
 MINUTE_MS = 60_000
 TABLE = "  {:36} {:>10} {:>10} {:>10} {:>8} {:>8}"
 
@@ -65,17 +68,22 @@ def _say(text: str) -> None:
 
 
 def _export(store: Store, _settings: HistorySettings, options: argparse.Namespace) -> int:
+    start, end, wanted = options.start, options.end, options.sensor
+    if None not in (start, end) and start >= end:
+        raise SettingsError("--from must be before --to")
     store.check()
     known = transfer.sensors(store)
-    wanted = [tuple(name.partition("/")[::2]) for name in options.sensor]
     if strangers := [key for key in wanted if key not in known]:
-        raise CommandError(f"no sensor {'/'.join(strangers[0])} in {store.shown}")
+        some = ", ".join(map("/".join, known[:SHOWN_SENSORS])) or "none"
+        more = len(known) - SHOWN_SENSORS
+        some += f" and {more} more" if more > 0 else ""
+        raise CommandError(f"no sensor {'/'.join(strangers[0])} in {store.shown}; it has {some}")
     keys = [key for key in known if key in wanted or not wanted]
+    lines = Path(options.output).suffix.lower() in {".jsonl", ".json"}
+    form = options.format or ("jsonl" if lines else "csv")
     count = 0
     with _output(options.output) as file, _progress(" readings") as bar:
-        chunks = transfer.exported(
-            store, keys, options.start, options.end, as_csv=options.format == "csv"
-        )
+        chunks = transfer.exported(store, keys, start, end, as_csv=form == "csv")
         for rows, text in chunks:
             file.write(text)
             bar.update(rows)
@@ -100,8 +108,11 @@ def _output(name: str) -> Iterator[IO[str]]:
             with part.open("x", encoding="utf-8") as file:
                 yield file
             part.replace(path)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, name) from None
         finally:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
 
 
 def _import(store: Store, _settings: HistorySettings, options: argparse.Namespace) -> int:
@@ -123,12 +134,17 @@ def _import(store: Store, _settings: HistorySettings, options: argparse.Namespac
     with _progress("B", total) as bar:
         for name in options.files:
             with contextlib.ExitStack() as stack:
-                file = sys.stdin.buffer
+                file: Any = sys.stdin.buffer
                 if name != "-":
                     file = stack.enter_context(Path(name).open("rb"))
-                took.take(_lines(file, bar))
-    _say(f"{took.new} new, {took.known} already there, {took.refused} refused")
-    return 1 if took.refused else 0
+                if file.peek(len(SQLITE)).startswith(SQLITE):
+                    how = "`python -m edge journal export` first"
+                    raise CommandError(f"{name} is a journal: {how}")
+                if not took.take(_lines(file, bar)):
+                    bar.write(f"{name}: no readings in it", file=sys.stderr)
+    differ = f"; {took.differ} differ from what is stored, which stays" if took.differ else ""
+    _say(f"{took.new} new, {took.known} already there, {took.refused} refused{differ}")
+    return 1 if took.refused or took.differ else 0
 
 
 def _lines(file: IO[bytes], bar: tqdm[Any]) -> Iterator[str]:
@@ -200,11 +216,20 @@ def _show(view: AuditView) -> None:
             first = each.first_seq or "-"
             numbers = first, each.last_seq, each.stored, each.missing, each.lost
             print(TABLE.format(str(each.stream), *numbers))
-            for gap in each.lost_spans:
-                noted = f"{gap.noted_at:%Y-%m-%d %H:%M} UTC"
-                print(f"    lost: {gap.first_seq} to {gap.last_seq}, noted {noted}")
+            for gap in sorted(each.lost_spans, key=lambda gap: gap.first_seq):
+                print(f"    lost: {_lost(gap)}")
+            if more := each.gaps - len(each.lost_spans):
+                print(f"    lost: {more} more ranges, noted before these")
     if not view.sensors:
         print("no readings yet")
+
+
+def _lost(gap: LostSpan) -> str:
+    ends = (("after", gap.after_at), ("before", gap.before_at))
+    when = " and ".join(f"{word} {at:%Y-%m-%d %H:%M:%S}" for word, at in ends if at is not None)
+    measured = f"measured {when} UTC, " if when else ""
+    noted = f"noted {gap.noted_at:%Y-%m-%d %H:%M} UTC"
+    return f"{gap.first_seq} to {gap.last_seq}, {measured}{noted}"
 
 
 # ---- prune

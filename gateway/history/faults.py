@@ -30,7 +30,8 @@ class WrongSchema(StoreError):
 _CODES: Mapping[type[StoreError], set[str | int]] = {
     Conflict: {"40001", "40P01", 1213, 1020},
     WrongSchema: {"42P01", "42703", 1146, 1054},
-    StoreError: {"28", "3D", 1044, 1045, 1049, 1698},  # we may not use what we name
+    # we may not use what we name: the database, a schema, a table
+    StoreError: {"28", "3D", "42501", 1044, 1045, 1049, 1142, 1143, 1698},
     Refused: {"22", "23"},
 }
 # ... and where there is neither (SQLite, and PostgreSQL when a connection fails) by words.
@@ -43,8 +44,8 @@ _WORDS = {
 }
 
 
-def fault(error: BaseException, driver: Any) -> tuple[type[StoreError] | None, str]:
-    """What it is (None: a fault of ours), and what the driver says of it, in one line."""
+def fault(error: BaseException, driver: Any) -> tuple[type[StoreError], str]:
+    """What it is, and what the driver says of it, in one line."""
     words = [arg for arg in error.args if isinstance(arg, str) and arg.strip()]
     text = words[-1].strip().splitlines()[0] if words else type(error).__name__
     state = str(getattr(error, "sqlstate", None) or "")
@@ -57,5 +58,5 @@ def fault(error: BaseException, driver: Any) -> tuple[type[StoreError] | None, s
         return kinds[0], text
     if isinstance(error, driver.IntegrityError | driver.DataError):
         return Refused, text
-    ours = isinstance(error, driver.ProgrammingError | driver.NotSupportedError)
-    return None if ours else Unavailable, text
+    lasting = isinstance(error, driver.ProgrammingError | driver.NotSupportedError)
+    return StoreError if lasting else Unavailable, text

@@ -7,14 +7,17 @@ that was not synchronised (`undated`). In the database the account is the rows o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
 
 from gateway.history.spans import Spans
 
-# A stream that is sound has a range or two, and one more for each gap. All are read and compared in
-# each batch that names the stream: 10,000, from a node that numbers 1, 3, 5, …, take 0.2 s.
-MAX_RANGES = 10_000
+# A stream that is sound has a range or two, and one more for each gap; and as back-fill comes oldest
+# first, there are gaps only where readings were lost. All ranges of a stream are read and compared
+# in each batch that names it: so that one from a node that numbers 1, 3, 5, …, in as many streams as
+# it likes, takes no longer than a second, they are bounded by stream and by node.
+MAX_RANGES, MAX_PIECES = 2_000, 10_000
 STORED, LOST, UNDATED = "stored", "lost", "undated"
 
 
@@ -24,7 +27,14 @@ class Taken(Enum):
     NEW = auto()  # insert it
     DATED = auto()  # it is stored: give it this date
     KNOWN = auto()  # nothing
-    REFUSED = auto()  # nothing: the account would be in more than MAX_RANGES pieces
+    REFUSED = auto()  # nothing: the account would be in too many pieces
+
+
+@dataclass
+class Room:
+    """How many pieces a node's streams are in, beside the first of each kind in each stream."""
+
+    pieces: int = 0
 
 
 class Note(NamedTuple):
@@ -49,11 +59,15 @@ class Row(NamedTuple):
 class Ledger:
     """Made from the rows of one stream; `rows` gives them back as they are to be.
 
-    newest_seq: the highest number that exists, as far as is known.
+    newest_seq: the highest number that exists, as far as is known. room: shared by a node's
+    streams; these rows are counted in it already.
     """
 
-    def __init__(self, rows: Iterable[Row] = (), newest_seq: int = 0) -> None:
+    def __init__(
+        self, rows: Iterable[Row] = (), newest_seq: int = 0, room: Room | None = None
+    ) -> None:
         self.newest_seq = newest_seq
+        self._room = Room() if room is None else room
         self.stored, self.lost, self.undated = Spans(), Spans(), Spans()
         kinds = {STORED: self.stored, LOST: self.lost, UNDATED: self.undated}
         self._notes: dict[int, Note] = {}  # by the first number of the lost range
@@ -66,24 +80,38 @@ class Ledger:
     def take(self, seq: int, *, synchronised: bool) -> Taken:
         """A reading came."""
         self.newest_seq = max(self.newest_seq, seq)
+        before = self.pieces()
         if seq in self.stored:
             if not synchronised or seq not in self.undated:
                 return Taken.KNOWN
             self.undated.remove(seq, seq)
-            if len(self.undated) > MAX_RANGES:
+            if not self._fits(before):
                 self.undated.add(seq, seq)
                 return Taken.REFUSED
-            return Taken.DATED
-        self.stored.add(seq, seq)
-        if not synchronised:
-            self.undated.add(seq, seq)
-        if len(self.stored) > MAX_RANGES or len(self.undated) > MAX_RANGES:
-            self.stored.remove(seq, seq)
-            self.undated.remove(seq, seq)
-            return Taken.REFUSED
-        if hole := self.lost.around(seq):
-            self._found(seq, hole)
-        return Taken.NEW
+            taken = Taken.DATED
+        else:
+            self.stored.add(seq, seq)
+            if not synchronised:
+                self.undated.add(seq, seq)
+            if not self._fits(before):
+                self.stored.remove(seq, seq)
+                self.undated.remove(seq, seq)
+                return Taken.REFUSED
+            if hole := self.lost.around(seq):
+                self._found(seq, hole)
+            taken = Taken.NEW
+        self._room.pieces += self.pieces() - before
+        return taken
+
+    def pieces(self) -> int:
+        """How many ranges there are beside the first of each kind."""
+        return sum(len(kind) - 1 for kind in (self.stored, self.lost, self.undated) if kind)
+
+    def _fits(self, before: int) -> bool:
+        more = self.pieces() - before
+        return max(len(self.stored), len(self.undated)) <= MAX_RANGES and (
+            more <= 0 or self._room.pieces + more <= MAX_PIECES
+        )
 
     def _found(self, seq: int, hole: tuple[int, int]) -> None:
         note = self._notes.pop(hole[0])
@@ -101,8 +129,10 @@ class Ledger:
             for hole in self.lost.missing(*missing)
         ]
         # twice: between the pieces of what is stored there is always room for an honest claim
-        if len(self.lost) + len(holes) > 2 * MAX_RANGES:
+        many = len(self.lost) + len(holes) > 2 * MAX_RANGES
+        if holes and (many or self._room.pieces + len(holes) > 2 * MAX_PIECES):
             return False
+        pieces = self.pieces()
         for begin, end in holes:
             left, right = self.lost.around(begin - 1), self.lost.around(end + 1)
             after = self._notes.pop(left[0]) if left else Note()
@@ -110,6 +140,7 @@ class Ledger:
             self.lost.add(begin, end)
             note = Note(noted_ms, after.after_ms, before.before_ms)
             self._note(left[0] if left else begin, note)
+        self._room.pieces += self.pieces() - pieces
         return True
 
     def _note(self, first: int, note: Note) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -23,28 +23,12 @@ Key = tuple[str, str]  # node, sensor
 T = TypeVar("T")
 
 
-def marks(
-    connection: Connection, now_ms: int, sensor_ids: Sequence[int] | None = None
-) -> dict[Key, Stored]:
-    """Of these sensors, or of all. First comes the stream that a sensor's live messages are of."""
-    query = (
-        sa.select(stream, sensor.c.node, sensor.c.name, sensor.c.current)
-        .join_from(stream, sensor)
-        .where(
-            (stream.c.missing > 0)
-            | (stream.c.last_heard_ms >= now_ms - RECENT_MS)
-            | (stream.c.uuid == sensor.c.current)
-            | sensor.c.current.is_(None)
-        )
-        .order_by(stream.c.missing == 0, stream.c.last_heard_ms.desc(), stream.c.id.desc())
-    )
+def marks(connection: Connection, now_ms: int, sensor_ids: Iterable[int]) -> dict[Key, Stored]:
+    """Of these sensors. First comes the stream that a sensor's live messages are of."""
     streams: dict[Key, list[AnyRow]] = defaultdict(list)
-    for ids in [None] if sensor_ids is None else chunks(sensor_ids):
-        for row in connection.execute(query if ids is None else query.where(sensor.c.id.in_(ids))):
+    for ids in chunks(sensor_ids):
+        for row in connection.execute(_streams(ids, now_ms)):
             streams[row.node, row.name].append(row)
-    for rows in streams.values():
-        rows.sort(key=lambda row: row.uuid != row.current)  # stable: the others stay as they are
-        del rows[1 + MAX_EARLIER_STREAMS :]
     undated: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for ids in chunks(row.id for rows in streams.values() for row in rows):
         ranges = sa.select(span.c.stream_id, span.c.first_seq, span.c.last_seq)
@@ -58,13 +42,44 @@ def marks(
     return said
 
 
+def _streams(sensor_ids: Sequence[int], now_ms: int) -> sa.Select[Any]:
+    """The few of a sensor's streams that are said, however many it has: each is in an index."""
+    of_these = stream.c.sensor_id.in_(sensor_ids)
+    wanted = [
+        sa.select(stream.c.id).where(of_these, stream.c.missing > 0),
+        sa.select(stream.c.id).where(of_these, stream.c.last_heard_ms >= now_ms - RECENT_MS),
+        *(
+            sa.select(stream.c.id)
+            .join_from(sensor, stream)
+            .where(sensor.c.id.in_(sensor_ids), condition)
+            for condition in (stream.c.uuid == sensor.c.current, sensor.c.current.is_(None))
+        ),
+    ]
+    found = sa.union(*wanted).subquery()
+    order = (
+        stream.c.uuid != sensor.c.current,
+        stream.c.missing == 0,
+        stream.c.last_heard_ms.desc(),
+        stream.c.id.desc(),
+    )
+    place = sa.func.row_number().over(partition_by=stream.c.sensor_id, order_by=order)
+    ranked = (
+        sa.select(stream, sensor.c.node, sensor.c.name, place.label("place"))
+        .join_from(found, stream, stream.c.id == found.c.id)
+        .join(sensor)
+        .subquery()
+    )
+    said = sa.select(ranked).where(ranked.c.place <= 1 + MAX_EARLIER_STREAMS)
+    return said.order_by(ranked.c.sensor_id, ranked.c.place)
+
+
 def _mark(row: AnyRow, undated: list[tuple[int, int]]) -> Mark:
     newest = undated[-MAX_UNDATED_RANGES:]
     return Mark(stream=UUID(row.uuid), seq=row.watermark, missing=row.missing, undated=newest)
 
 
-def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+def chunks(values: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
     """So many values that any database takes them in one statement."""
     every = list(values)
-    for begin in range(0, len(every), _CHUNK):
-        yield every[begin : begin + _CHUNK]
+    for begin in range(0, len(every), size):
+        yield every[begin : begin + size]

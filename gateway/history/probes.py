@@ -12,13 +12,14 @@ from prometheus_client.core import (
 )
 
 from broker.probes import Probed
-from gateway.history.recorder import Recorder, SessionLike
+from broker.session import Session
+from gateway.history.recorder import Recorder
 
 
 class RecorderHealth(Probed):
     """Asks the recorder; nothing is counted twice."""
 
-    def __init__(self, recorder: Recorder, session: SessionLike) -> None:
+    def __init__(self, recorder: Recorder, session: Session) -> None:
         self._recorder = recorder
         self._session = session
 

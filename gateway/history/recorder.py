@@ -12,8 +12,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from broker.contract import (
     MAX_BACKFILL_BYTES,
@@ -27,10 +26,12 @@ from broker.contract import (
     Topics,
     parse_payload,
 )
-from broker.session import Message, NotConnectedError
+from broker.session import Message, Session
+from gateway.history.announcer import Announcer, Sensor
 from gateway.history.inbox import Inbox, Waiting
-from gateway.history.store import StoreError, Unavailable
-from gateway.history.writer import Heard
+from gateway.history.store import Store, StoreError, Unavailable, WrongSchema
+from gateway.history.writer import CAUSES as NOT_WRITTEN
+from gateway.history.writer import Heard, Writer
 from gateway.rejections import Rejections
 
 log = logging.getLogger(__name__)
@@ -40,45 +41,13 @@ HEARD: dict[Kind, type[Reading | SensorHealth | Backfill]] = {
     Kind.HEALTH: SensorHealth,
     Kind.BACKFILL: Backfill,
 }
-CAUSES = ("foreign_topic", "bad_payload", "not_stored")
+CAUSES = ("foreign_topic", "bad_payload", *NOT_WRITTEN)
 TICK_S = 1.0
 RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 30.0
 SAY_EVERY_S = 60.0
 BEHIND_S = 30.0  # and what a reading may wait for company
 STUCK_S = 180.0
 PRUNE_FIRST_S, PRUNE_EVERY_S = 60.0, 86_400.0
-
-Sensor = tuple[str, str]  # node and name
-
-
-class SessionLike(Protocol):
-    """What is asked of broker.session.Session."""
-
-    connected: bool
-    subscribed: bool
-    last_error: str
-    connects_total: int
-    refused_total: int
-
-    @property
-    def network_thread_alive(self) -> bool: ...
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None: ...
-
-
-class WriterLike(Protocol):
-    """What is asked of gateway.history.writer.Writer."""
-
-    rejected: Counter[str]
-
-    def write(self, batch: Sequence[Heard]) -> Mapping[Sensor, Stored]: ...
-
-
-class StoreLike(Protocol):
-    """What is asked of gateway.history.store.Store."""
-
-    shown: str
-
-    def upgrade(self) -> None: ...
 
 
 class Recorder:
@@ -91,8 +60,8 @@ class Recorder:
 
     def __init__(
         self,
-        store: StoreLike,
-        writer: WriterLike,
+        store: Store,
+        writer: Writer,
         topics: Topics,
         rejections: Rejections,
         *,
@@ -115,23 +84,22 @@ class Recorder:
         self._prune = prune
         self._on_end = on_end
         self._monotonic = monotonic
-        self._session: SessionLike | None = None
+        self._session: Session | None = None
+        self._announcer = Announcer(topics)
+        self.on_up = self._announcer.on_up  # for the session to call
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._progress_s = 0.0
         self._unchecked = True  # is the schema as it must be? asked again after every fault
+        self._was_open = False
         self._retry_s = 0.0
         self._away_since_s = self._said_away_s = 0.0
         self._dropped_before = 0
         self._left = 0
         self._next_prune_s = 0.0
         self._rejected_before: Counter[str] = Counter()
-        # `stored`, as said on this connection and as still to be said.
-        self._new_connection = threading.Event()
-        self._said: dict[Sensor, Stored] = {}
-        self._unsaid: dict[Sensor, Stored] = {}
 
-    def watch(self, session: SessionLike) -> None:
+    def watch(self, session: Session) -> None:
         """Publish by this session, and ask it for its health."""
         self._session = session
 
@@ -165,10 +133,6 @@ class Recorder:
             self.rejections.count("bad_payload", f"{message.topic}: {len(payload)} bytes")
         elif payload and topic.kind in HEARD:  # empty: somebody has cleared what was retained
             self.inbox.put(topic, payload)
-
-    def on_up(self) -> None:
-        """Say everything again: the broker may have forgotten."""
-        self._new_connection.set()
 
     # ---- what the probes ask
 
@@ -232,11 +196,11 @@ class Recorder:
         if heard:
             marks = self._write(heard)
             asked = {(one.node, one.sensor) for one in heard if isinstance(one.said, Backfill)}
-            self._note(marks, asked)
-        self._say()
-        nodes = ", ".join({one.node: None for one in heard})
+            self._announcer.note(marks, asked)
+        if self._session is not None:
+            self._announcer.say(self._session)
         for cause, times in (self._writer.rejected - self._rejected_before).items():
-            self.rejections.count(cause, f"in a batch of {nodes}", times)
+            self.rejections.count(cause, self._writer.examples[cause], times)
         self._rejected_before = self._writer.rejected.copy()
         self.rejections.report_if_due()
 
@@ -248,39 +212,28 @@ class Recorder:
             self.rejections.count("bad_payload", f"{node}/{sensor}/{kind}: {error}")
             return None
 
-    def _write(self, batch: Sequence[Heard], *, again: bool = False) -> dict[Sensor, Stored]:
-        """Wait while the database is away. What it will never take is counted, and only that."""
+    def _write(self, batch: Sequence[Heard]) -> dict[Sensor, Stored]:
+        """Wait while the database does not take it, whatever the reason: nothing is thrown away."""
         while self._opened():
             began_s = self._monotonic()
             try:
                 marks = self._writer.write(batch)
-            except Unavailable as error:
+            except StoreError as error:
                 self._gone(error)
-            except Exception as error:
-                if not again:  # has somebody put another database in its place?
-                    again = self._unchecked = True
-                elif len(batch) > 1:
-                    half = len(batch) // 2
-                    first = self._write(batch[:half], again=True)
-                    return first | self._write(batch[half:], again=True)
-                else:
-                    log.debug("not stored", exc_info=True)
-                    where = f"{batch[0].node}/{batch[0].sensor}"
-                    self.rejections.count("not_stored", f"{where}: {error}")
-                    return {}
             else:
                 self.commits += 1
                 self.readings += sum(_readings(one.said) for one in batch)
                 self.commit_s_total += self._monotonic() - began_s
                 self._back()
-                return dict(marks)
+                return marks
         self._left += len(batch)
         return {}
 
     def _opened(self) -> bool:
         """Wait until the database is there and as it must be. False if told to stop before.
 
-        Raises StoreError where waiting does not help.
+        Raises StoreError where waiting does not help: its tables are of a newer brisa, or it was
+        never open, and the settings are wrong.
         """
         while True:
             if self._retry_s and self._stopping.wait(self._retry_s):
@@ -289,13 +242,17 @@ class Recorder:
             try:
                 if self._unchecked:
                     self._store.upgrade()
-            except Unavailable as error:
+            except WrongSchema:
+                raise
+            except StoreError as error:
+                if not (self._was_open or isinstance(error, Unavailable)):
+                    raise
                 self._gone(error)
             else:
-                self._unchecked = False
+                self._unchecked, self._was_open = False, True
                 return True
 
-    def _gone(self, error: Unavailable) -> None:
+    def _gone(self, error: StoreError) -> None:
         now_s = self._monotonic()
         if not self.away:
             self._away_since_s, self._said_away_s = now_s, float("-inf")
@@ -335,27 +292,6 @@ class Recorder:
         self._pass(0.0, 0.0)
         if self._stopping.is_set():
             raise _StoppedError
-
-    # ---- what is said of it
-
-    def _note(self, marks: Mapping[Sensor, Stored], asked: set[Sensor]) -> None:
-        if self._new_connection.is_set():
-            self._new_connection.clear()
-            self._said.clear()
-        for sensor, mark in marks.items():
-            if sensor in asked or self._said.get(sensor) != mark:
-                self._unsaid[sensor] = mark
-
-    def _say(self) -> None:
-        """Publish what is to be said; what cannot go out now, at the next pass."""
-        while self._unsaid and self._session is not None:
-            sensor, mark = next(iter(self._unsaid.items()))
-            topic = self._topics.of(Kind.STORED, *sensor)
-            try:
-                self._session.publish(topic, mark.to_json(), retain=True)
-            except NotConnectedError:
-                return
-            self._said[sensor] = self._unsaid.pop(sensor)
 
 
 def _readings(said: Reading | SensorHealth | Backfill) -> int:

@@ -27,6 +27,9 @@ AnyRow = Row[*tuple[Any, ...]]
 # The newest of migrations/versions, so that Alembic is only imported where there is work for it.
 HEAD = "0001"
 
+# A node that never had a network counts from 1970, or from when its system was built: no date.
+NO_CLOCK_BEFORE_MS = 1_577_836_800_000  # 2020
+
 metadata = MetaData()
 
 # Ids, UUIDs and words are ASCII, and equal only where every letter is.
@@ -46,6 +49,8 @@ sensor = Table(
     Column("name", String(63), nullable=False),
     Column("interval_s", Double),  # as its health says: what counts as a gap follows from it
     Column("current", String(36)),  # the UUID of the stream that its live messages were of last
+    # How many ranges its streams have beside the first of each kind: see ledger.MAX_PIECES.
+    Column("pieces", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("node", "name", name="sensor_node_name"),
     **_MYSQL,
 )
@@ -63,6 +68,8 @@ stream = Table(
     Column("watermark", BigInteger, nullable=False, default=0),
     Column("missing", BigInteger, nullable=False, default=0),
     UniqueConstraint("sensor_id", "uuid", name="stream_sensor_uuid"),
+    Index("stream_missing", "sensor_id", "missing"),
+    Index("stream_heard", "sensor_id", "last_heard_ms"),
     **_MYSQL,
 )
 

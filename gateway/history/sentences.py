@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +22,7 @@ def state(audit: SensorAudit) -> str:
 
 
 def sentence(audit: SensorAudit, language: str, now: datetime) -> list[str]:
-    """What is stored, what is missing, what was lost, and why; the newest of many gaps."""
+    """What is stored, what is missing, what was lost, and why; of many gaps the newest, in order."""
     texts = HISTORY[language]
     since = audit.first_at or audit.newest_at or now
     clean = audit.stored and not audit.missing and not audit.lost
@@ -33,15 +34,25 @@ def sentence(audit: SensorAudit, language: str, now: datetime) -> list[str]:
     if audit.missing:
         said.append(_counted("missing", audit.missing, language))
     spans = [span for stream in audit.streams for span in stream.lost_spans]
-    newest = sorted(spans, key=lambda span: span.noted_at, reverse=True)[:LISTED_GAPS]
-    said += [_lost(span, language, now) for span in newest]
-    if more := audit.gaps - len(newest):
+    gaps: dict[tuple[str, str], list[LostSpan]] = defaultdict(list)  # one sentence is enough
+    for span in sorted(spans, key=lambda span: span.noted_at, reverse=True):
+        gaps[_when_and_why(span, language, now)].append(span)
+    told = list(gaps.items())[:LISTED_GAPS]
+    told.sort(key=lambda gap: min((_began(span), span.noted_at) for span in gap[1]))
+    for (when, why), of in told:
+        count = sum(span.count for span in of)
+        said.append(_counted("lost", count, language, when=when, why=why))
+    if more := audit.gaps - sum(len(of) for _, of in told):
         key = "more_1" if more == 1 else "more_n"
         said.append(texts[key].format(gaps=whole(more, language), n=whole(audit.lost, language)))
     return said
 
 
-def _lost(span: LostSpan, language: str, now: datetime) -> str:
+def _began(span: LostSpan) -> datetime:
+    return span.after_at or span.before_at or span.noted_at
+
+
+def _when_and_why(span: LostSpan, language: str, now: datetime) -> tuple[str, str]:
     texts = HISTORY[language]
     days = [_day(at, language, now) for at in (span.after_at, span.before_at) if at is not None]
     when = texts["of_day" if len(set(days)) == 1 else "of_days"] if days else ""
@@ -50,8 +61,7 @@ def _lost(span: LostSpan, language: str, now: datetime) -> str:
         hours = round(silence / timedelta(hours=1))
         unit, n = ("days", round(hours / 24)) if hours >= 48 else ("hours", hours)
         why = texts["silent"].format(duration=_counted(unit, n, language))
-    when = when.format(day=days[0], until=days[-1]) if days else ""
-    return _counted("lost", span.count, language, when=when, why=why)
+    return (when.format(day=days[0], until=days[-1]) if days else ""), why
 
 
 def _counted(key: str, n: int, language: str, **places: str) -> str:

@@ -38,11 +38,8 @@ def _history_url(value: str) -> str:
     return value
 
 
-HistoryUrl = Annotated[
-    str,
-    AfterValidator(_history_url),
-    Field(description="sqlite:///FILE, or {postgresql,mysql,mariadb}://USER@HOST[:PORT]/DATABASE"),
-]
+URLS = "sqlite:///FILE, or {postgresql,mysql,mariadb}://USER@HOST[:PORT]/DATABASE"
+HistoryUrl = Annotated[str, AfterValidator(_history_url), Field(description=URLS)]
 HistoryPassword = Annotated[
     SecretStr | None, Field(description="the database user's password; rather in a file")
 ]

@@ -78,9 +78,8 @@ class Store:
         if self._path is not None and not self._path.exists():
             kind = Unavailable
             text = "there is no such file: put it back, or restart the recorder"
-        if kind is None:
-            raise error
-        raise kind(self._no_tables if kind is WrongSchema else f"{self.shown}: {text}") from None
+        what = " is not as brisa made it" if kind is WrongSchema else ""
+        raise kind(f"{self.shown}{what}: {text}") from error
 
     def close(self) -> None:
         """Close the connections; the next transaction opens new ones."""
@@ -91,7 +90,8 @@ class Store:
     def check(self) -> None:
         """Is the schema ours? Raises WrongSchema, or another StoreError."""
         if self._path is not None and not self._path.exists():
-            raise WrongSchema(self._no_tables)
+            how = "`python -m gateway.history` makes it"
+            raise WrongSchema(f"{self.shown}: there is no such file; {how}")
         found = self._found()
         if not found:
             raise WrongSchema(self._no_tables)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Protocol
 from uuid import UUID
 
 from pydantic import AfterValidator, ValidationError
-from sqlalchemy import select
+from sqlalchemy import ScalarSelect, select
 
 from broker.contract import (
     MAX_BACKFILL_READINGS,
@@ -22,12 +22,18 @@ from broker.contract import (
     one_line,
 )
 from gateway.history import query
-from gateway.history.schema import sensor, span, stream
+from gateway.history.marks import chunks
+from gateway.history.moments import milliseconds
+from gateway.history.schema import reading, sensor, span, stream
 from gateway.history.spans import Spans
 from gateway.history.writer import Heard
 
 COLUMNS = query.CSV_HEADER.strip().split(",")
 BATCH_ROWS = 5000
+_VALUES = "temperature_c", "humidity_pct", "source"
+_NO_COLUMNS = (
+    "the first line must name the columns (node,sensor,stream,…), or each line be a JSON object"
+)
 Key = tuple[str, str]  # node and sensor
 
 
@@ -80,21 +86,23 @@ def _json(row: query.Raw) -> str:
 class Import:
     """Takes in files of either format, in any order and as often as one likes.
 
-    on_refused: called with the number of a line, and what is wrong with it.
+    on_refused: called with the number of a line, and what is wrong with it. What is stored already
+    stays as it is; `differ` counts those of `known` that are something else in the file.
     """
 
     def __init__(
         self, store: query.Reads, writer: Writes, on_refused: Callable[[int, str], None]
     ) -> None:
-        self.new = self.known = self.refused = 0
+        self.new = self.known = self.refused = self.differ = 0
         self._store = store
         self._writer = writer
         self._on_refused = on_refused
         self._waiting: dict[tuple[str, str, UUID], dict[int, Line]] = defaultdict(dict)
         self._rows = 0
 
-    def take(self, lines: Iterable[str]) -> None:
-        """All the lines of one file. Raises StoreError; what was written before stays written."""
+    def take(self, lines: Iterable[str]) -> bool:
+        """All the lines of one file; False: none. Raises StoreError; what was written stays."""
+        number = 0
         for number, line in _parsed(lines):
             if isinstance(line, str):
                 self.refused += 1
@@ -107,6 +115,7 @@ class Import:
             of_stream[line.seq] = line
             self._rows += 1
         self._write()
+        return number > 0
 
     def _write(self) -> None:
         """As a back-fill that vouches for nothing: what is not in the file is not lost for that."""
@@ -121,6 +130,7 @@ class Import:
         if batch:
             self._writer.write(batch)
         after = self._known(waiting)
+        self.differ += self._differing(waiting) if before else 0
         self.known += before
         self.new += after - before
         if not_taken := sum(map(len, waiting.values())) - after:
@@ -134,15 +144,35 @@ class Import:
             for (node, name, uuid), of_stream in waiting.items():
                 rows = connection.execute(
                     select(span.c.first_seq, span.c.last_seq)
-                    .join(stream, stream.c.id == span.c.stream_id)
-                    .join(sensor, sensor.c.id == stream.c.sensor_id)
-                    .where(sensor.c.node == node, sensor.c.name == name)
-                    .where(stream.c.uuid == str(uuid), span.c.kind == "stored")
+                    .where(span.c.stream_id == _id(node, name, uuid), span.c.kind == "stored")
                     .where(span.c.first_seq <= max(of_stream), span.c.last_seq >= min(of_stream))
                 )
                 there = Spans((first, last) for first, last in rows)
                 count += sum(seq in there for seq in of_stream)
         return count
+
+    def _differing(self, waiting: Mapping[tuple[str, str, UUID], Mapping[int, Line]]) -> int:
+        """How many of them are stored with other values; with another date, if both are right."""
+        count = 0
+        c = reading.c
+        with self._store.read() as connection:
+            for key, of_stream in waiting.items():
+                stream_id = connection.scalar(select(_id(*key)))
+                for some in chunks(of_stream):
+                    wanted = select(reading).where(c.stream_id == stream_id, c.seq.in_(some))
+                    for row in connection.execute(wanted):
+                        line = of_stream[row.seq]
+                        same = all(getattr(row, name) == getattr(line, name) for name in _VALUES)
+                        if same and row.synchronised and line.clock_synchronised:
+                            same = row.measured_ms == milliseconds(line.measured_at)
+                        count += not same
+        return count
+
+
+def _id(node: str, name: str, uuid: UUID) -> ScalarSelect[int]:
+    found = select(stream.c.id).join(sensor, sensor.c.id == stream.c.sensor_id)
+    mine = sensor.c.node == node, sensor.c.name == name, stream.c.uuid == str(uuid)
+    return found.where(*mine).scalar_subquery()
 
 
 def _parsed(lines: Iterable[str]) -> Iterator[tuple[int, Line | str]]:
@@ -157,15 +187,16 @@ def _parsed(lines: Iterable[str]) -> Iterator[tuple[int, Line | str]]:
                 continue
             # no value needs quotes, so that a line is a row
             values = next(csv.reader([text]))
-            if values[0] == COLUMNS[0]:
+            if {"node", "seq"} <= {*values}:  # no reading's seq is a word
                 columns = values
+            elif not columns:
+                yield number, _NO_COLUMNS
             elif len(values) != len(columns):
-                wanted = len(columns) or "neither JSON nor below a line of column names"
-                yield number, f"{len(values)} columns: {wanted}"
+                yield number, f"{len(values)} columns, where the first line names {len(columns)}"
             else:
                 row = dict(zip(columns, values, strict=True))
                 yield number, Line.model_validate_strings(row)
         except ValidationError as error:
             yield number, one_line(error)
-        except csv.Error as error:
-            yield number, str(error)
+        except csv.Error:
+            yield number, "neither CSV nor a JSON object"

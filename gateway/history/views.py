@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.contract import Moment, Seq
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def moment(ms: int) -> datetime:
-    """Of milliseconds since 1970, UTC, as the database has them."""
-    return _EPOCH + timedelta(milliseconds=ms)
 
 
 class _View(BaseModel):
@@ -47,8 +39,10 @@ class HistoryView(_View):
 
     node: str
     sensor: str
-    from_: Moment = Field(alias="from", description="as asked, cut to where there are readings")
-    to: Moment = Field(description="the same; this moment is not in it")
+    from_: Moment = Field(alias="from", description="as asked, cut to the first reading")
+    to: Moment = Field(
+        description="as asked, cut to the end of the newest reading's hour; not in it itself"
+    )
     bucket_s: float = Field(description="how much time a point stands for")
     source: Literal["hour", "minute", "reading"] = Field(description="what was summed up")
     points: list[Point | None] = Field(
@@ -90,7 +84,9 @@ class SensorAudit(_View):
     missing: int
     lost: int
     gaps: int
-    first_at: Moment | None = Field(description="the hour of the oldest reading")
+    first_at: Moment | None = Field(
+        description="the date of the first reading; its minute, once retention took it"
+    )
     newest_at: Moment | None = Field(description="the date of the newest reading")
     streams: list[StreamAudit] = Field(description="the first that was heard of first")
 

@@ -26,6 +26,7 @@ AGAIN_S = 2.0  # while it cannot be read
 HUNG_AFTER_S = 30.0
 SAID_EVERY_S = 60.0
 RETRY_AFTER_S = 5
+AWAY = "the history's database is away; the gateway's log says why"
 
 
 class Seen(NamedTuple):
@@ -70,7 +71,8 @@ class Watch:
         asked_at_s = self._asked_at_s
         if asked_at_s is not None and self._monotonic() - asked_at_s > HUNG_AFTER_S:
             self._asked_at_s = None  # until its turn ends after all
-            self._seen = self._seen._replace(problem="the history's database does not answer")
+            self._seen = self._seen._replace(problem="its database does not answer")
+            self.failed(self._seen.problem)
         return self._seen
 
     @contextmanager
@@ -83,16 +85,16 @@ class Watch:
                     yield connection
                     return
             except StoreError as error:
-                self.failed(error)
                 problem = str(error)
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, problem, retry_after_s=RETRY_AFTER_S)
+        self.failed(problem)  # which names the server and the user: not for everyone
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, AWAY, retry_after_s=RETRY_AFTER_S)
 
-    def failed(self, error: Exception) -> None:
+    def failed(self, why: str) -> None:
         """Say so, once a minute."""
         now_s = self._monotonic()
         if now_s - self._said_at_s >= SAID_EVERY_S:
             self._said_at_s = now_s
-            log.warning("the history cannot be read: %s", error)
+            log.warning("the history cannot be read: %s", why)
 
     def refresh(self) -> None:
         """Read the account, or know why not."""
@@ -104,7 +106,7 @@ class Watch:
         except StoreError as error:
             # once may be a recorder that starts beside us, and has not made its tables yet
             if self._seen.problem:
-                self.failed(error)
+                self.failed(str(error))
             self._seen = self._seen._replace(problem=str(error))
         else:
             if self._said_at_s > float("-inf"):
@@ -118,7 +120,8 @@ class Watch:
             try:
                 self.refresh()
             except Exception as error:
-                log.exception("the history's account failed")
-                self._seen = self._seen._replace(problem=f"the gateway failed at it: {error}")
+                log.debug("the history's account failed", exc_info=True)
+                self._seen = self._seen._replace(problem=f"the gateway failed at it: {error!r}")
+                self.failed(self._seen.problem)
                 self._asked_at_s = None
             self._stopped.wait(AGAIN_S if self._seen.problem else self._every_s)

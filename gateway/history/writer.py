@@ -19,16 +19,21 @@ from sqlalchemy import Connection
 from broker.contract import Backfill, Measured, Reading, SensorHealth, Stored
 from gateway.history import rollup
 from gateway.history.dialects import bulk_insert, upsert
-from gateway.history.ledger import Ledger, Row, Taken
+from gateway.history.ledger import Ledger, Room, Row, Taken
 from gateway.history.marks import Key, chunks, marks
-from gateway.history.schema import AnyRow, reading, sensor, span, stream
-from gateway.history.store import Conflict, Refused, Store
+from gateway.history.schema import NO_CLOCK_BEFORE_MS, AnyRow, reading, sensor, span, stream
+from gateway.history.store import Conflict, Refused, Store, StoreError
 
 log = logging.getLogger(__name__)
 
+# Why a message is not stored, or not wholly.
+CAUSES = (
+    *("refused", "not_stored"),  # by the database; by a fault of ours
+    *("too_many_sensors", "too_many_streams", "too_scattered"),
+)
 # What nodes may fill the database with. The gateway shows as many sensors; a node has a handful of
-# pins; an edge begins a stream when its power was cut, so that a thousand are years.
-MAX_SENSORS, MAX_SENSORS_PER_NODE, MAX_STREAMS_PER_SENSOR = 2000, 200, 1000
+# pins; an edge begins a stream when its power was cut: 700 a year if that is done each evening.
+MAX_SENSORS, MAX_SENSORS_PER_NODE, MAX_STREAMS_PER_SENSOR = 2000, 200, 100_000
 TRIES = 5  # of a transaction that another recorder was in the way of
 _EPOCH, _MS = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
@@ -42,55 +47,67 @@ class Heard(NamedTuple):
 
 
 class Writer:
-    """`rejected` counts messages that were not stored, or not wholly, by cause."""
+    """`rejected` counts messages that were not stored, or not wholly; `examples`: the last ones."""
 
     def __init__(self, store: Store, *, utc_now_ms: Callable[[], int]) -> None:
         self.rejected: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
         self._store = store
         self._utc_now_ms = utc_now_ms
 
     def write(self, batch: Sequence[Heard]) -> dict[Key, Stored]:
         """Store a batch, in order; returns how far the sensors in it are, which is committed.
 
-        Raises Unavailable: nothing of it is stored, or where the database took some messages and
-        refused others, a part.
+        One that the database does not take, or that we fail at, is counted and does not stop the
+        others. Raises StoreError where it is not about a message: nothing of the batch is stored,
+        or a part.
         """
+        fault: Exception
+        try:
+            return self._written(batch)
+        except Refused as error:
+            cause, fault = "refused", error
+        except StoreError:
+            raise
+        except Exception as error:
+            log.debug("a batch of %d", len(batch), exc_info=True)
+            cause, fault = "not_stored", error
+        if len(batch) > 1:
+            half = len(batch) // 2
+            return {**self.write(batch[:half]), **self.write(batch[half:])}
+        for node, name, said in batch:
+            where = f"{node}/{name}: a {type(said).__name__.lower()}"
+            ours = cause == "not_stored" and not self.rejected[cause]  # one trace is enough
+            log.warning("%s is not stored: %s", where, fault, exc_info=fault if ours else None)
+            self.rejected[cause] += 1
+            self.examples[cause] = f"{where}: {fault}"
+        return {}
+
+    def _written(self, batch: Sequence[Heard]) -> dict[Key, Stored]:
         for left in reversed(range(TRIES)):
             try:
                 with self._store.begin() as connection:
                     transaction = _Transaction(connection, batch, self._utc_now_ms())
                     said = transaction.write(batch)
-            except (Conflict, Refused) as error:  # refused: two recorders made the same sensor
-                if left:
-                    continue
-                if isinstance(error, Conflict):
+            except (Conflict, Refused):  # refused: two recorders made the same sensor
+                if not left:
                     raise
-                if len(batch) == 1:
-                    node, name, what = batch[0]
-                    kind = type(what).__name__.lower()
-                    log.warning("%s/%s: a %s is not stored: %s", node, name, kind, error)
-                    self.rejected["refused"] += 1
-                    return {}
             else:
                 self.rejected += transaction.rejected
+                self.examples |= transaction.examples
                 return said
-        half = len(batch) // 2  # one that the database does not take must not stop the others
-        return {**self.write(batch[:half]), **self.write(batch[half:])}
-
-    def marks(self) -> dict[Key, Stored]:
-        """How far each sensor in the database is. Raises StoreError."""
-        with self._store.read() as connection:
-            return marks(connection, self._utc_now_ms())
+        raise AssertionError("the last try returns or raises")
 
 
 class _Stream:
     """A stream in a transaction: its account, and what is to be written."""
 
-    def __init__(self, row: AnyRow, account: Sequence[Row]) -> None:
+    def __init__(self, row: AnyRow, account: Sequence[Row], room: Room) -> None:
         self.id: int = row.id
         self.sensor_id: int = row.sensor_id
-        self.ledger = Ledger(account, row.newest_seq)
+        self.ledger = Ledger(account, row.newest_seq, room)
         self.before = set(account)
+        self.pieces_before = self.ledger.pieces()
         # by seq: measured_ms, synchronised, temperature_c, humidity_pct, source
         self.new: dict[int, tuple[int, bool, float, float, str]] = {}
         self.dated: dict[int, int] = {}  # by seq: measured_ms, of what is in the database
@@ -132,6 +149,7 @@ class _Transaction:
 
     def __init__(self, connection: Connection, batch: Sequence[Heard], now_ms: int) -> None:
         self.rejected: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
         self._connection = connection
         self._now_ms = now_ms
         self._sensors = self._locked(
@@ -148,9 +166,23 @@ class _Transaction:
         for ids in chunks(row.id for row in rows.values()):
             for row in connection.execute(sa.select(span).where(span.c.stream_id.in_(ids))):
                 accounts[row.stream_id].append(Row(*row[1:]))
-        self._streams = {key: _Stream(row, accounts[row.id]) for key, row in rows.items()}
+        rooms = self._rooms()
+        self._streams = {
+            key: _Stream(row, accounts[row.id], rooms[row.sensor_id]) for key, row in rows.items()
+        }
         # by sensor: what its health and its live messages say of it
         self._facts = {row.id: (row.interval_s, row.current) for row in self._sensors.values()}
+
+    def _rooms(self) -> dict[int, Room]:
+        """By sensor; those of a node share one."""
+        nodes = {row.node for row in self._sensors.values()}
+        query = sa.select(sensor.c.node, sa.func.sum(sensor.c.pieces)).group_by(sensor.c.node)
+        rooms = {
+            node: Room(int(pieces))
+            for some in chunks(nodes)
+            for node, pieces in self._connection.execute(query.where(sensor.c.node.in_(some)))
+        }
+        return {row.id: rooms[row.node] for row in self._sensors.values()}
 
     def _locked(
         self,
@@ -184,8 +216,12 @@ class _Transaction:
     def _find(
         self, table: sa.Table, keys: Sequence[tuple[Any, str]]
     ) -> Iterator[tuple[tuple[Any, str], AnyRow]]:
-        for some in chunks(keys):
-            query = sa.select(table).where(sa.tuple_(*table.columns[1:3]).in_(some))
+        owner, name = table.columns[1], table.columns[2]
+        for some in chunks(sorted(keys), 50):
+            # SQLite has no use of an index for pairs: so each half by itself too, of not too many
+            owners, names = ({key[part] for key in some} for part in (0, 1))
+            halves = owner.in_(owners), name.in_(names)
+            query = sa.select(table).where(*halves, sa.tuple_(owner, name).in_(some))
             # two recorders lock them in the same order
             for row in self._connection.execute(query.order_by(table.c.id).with_for_update()):
                 yield (row[1], row[2]), row
@@ -194,10 +230,11 @@ class _Transaction:
         for heard in batch:
             if cause := self._take(heard):
                 self.rejected[cause] += 1
+                self.examples[cause] = f"{heard.node}/{heard.sensor}"
         self._store_sensors()
         self._store_readings()
         self._store_accounts()
-        return marks(self._connection, self._now_ms, list(self._facts))
+        return marks(self._connection, self._now_ms, self._facts)
 
     def _take(self, heard: Heard) -> str:
         """Returns why it is not to be stored, or not wholly; else nothing."""
@@ -216,11 +253,15 @@ class _Transaction:
         return "" if one.hear(said, self._now_ms) else "too_scattered"
 
     def _store_sensors(self) -> None:
-        changed = [
-            {"of": row.id, "interval_s": facts[0], "current": facts[1]}
-            for row in self._sensors.values()
-            if (facts := self._facts[row.id]) != (row.interval_s, row.current)
-        ]
+        more: Counter[int] = Counter()
+        for one in self._streams.values():
+            more[one.sensor_id] += one.ledger.pieces() - one.pieces_before
+        changed = []
+        for row in self._sensors.values():
+            facts = (*self._facts[row.id], row.pieces + more[row.id])
+            if facts != (row.interval_s, row.current, row.pieces):
+                changed.append(dict(zip(("interval_s", "current", "pieces"), facts, strict=True)))
+                changed[-1]["of"] = row.id
         if changed:
             update = sensor.update().where(sensor.c.id == sa.bindparam("of"))
             self._connection.execute(update, changed)
@@ -233,13 +274,14 @@ class _Transaction:
         for one in self._streams.values():
             rows += [(one.id, seq, *values) for seq, values in one.new.items()]
             counted[one.sensor_id] += [(ms, t, h) for ms, _, t, h, _ in one.new.values()]
-            for seq, ms, t, h in self._stored(one.id, one.dated):
+            for seq, ms, t, h, _ in self._stored(one.id, one.dated):
                 left[one.sensor_id].append((ms, t, h))
                 counted[one.sensor_id].append((one.dated[seq], t, h))
-            dates_ms = {seq: values[0] for seq, values in one.new.items()} | one.dated
-            unknown = one.ledger.neighbours() - dates_ms.keys()
-            dates_ms |= {seq: ms for seq, ms, _, _ in self._stored(one.id, unknown)}
-            one.ledger.date(dates_ms)
+            dates_ms = {seq: ms for seq, (ms, right, *_) in one.new.items() if right} | one.dated
+            unknown = one.ledger.neighbours() - one.new.keys() - one.dated.keys()
+            dates_ms |= {seq: ms for seq, ms, *_, right in self._stored(one.id, unknown) if right}
+            # some clocks call themselves right in 1970
+            one.ledger.date({seq: ms for seq, ms in dates_ms.items() if ms >= NO_CLOCK_BEFORE_MS})
             if one.dated:
                 of = (reading.c.stream_id == one.id, reading.c.seq == sa.bindparam("of"))
                 dates = [{"of": seq, "measured_ms": ms} for seq, ms in one.dated.items()]
@@ -252,14 +294,13 @@ class _Transaction:
 
     def _stored(
         self, stream_id: int, numbers: Iterable[int]
-    ) -> Iterator[sa.Row[int, int, float, float]]:
-        """Seq, date and values of those of the numbers that retention has not taken."""
+    ) -> Iterator[sa.Row[int, int, float, float, bool]]:
+        """Seq, date, values, and if the date is right, of those of the numbers that retention has not taken."""
         c = reading.c
         for some in chunks(numbers):
-            query = sa.select(c.seq, c.measured_ms, c.temperature_c, c.humidity_pct)
-            yield from self._connection.execute(
-                query.where(c.stream_id == stream_id, c.seq.in_(some))
-            )
+            columns = c.seq, c.measured_ms, c.temperature_c, c.humidity_pct, c.synchronised
+            query = sa.select(*columns).where(c.stream_id == stream_id, c.seq.in_(some))
+            yield from self._connection.execute(query)
 
     def _store_accounts(self) -> None:
         """Of the accounts only what changed."""

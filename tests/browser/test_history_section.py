@@ -103,7 +103,7 @@ def test_the_csv_is_a_download_and_a_link_that_has_the_focus_keeps_it(
     page = watched.page
     page.goto(system.url)
     until(page, "guardadas")
-    link = page.locator('[data-history="pi-1/dht11"] a')
+    link = page.locator('[data-history="pi-1/dht11"] a').first
     with page.expect_download() as download:
         link.click()
     assert download.value.suggested_filename == "pi-1_dht11.csv"

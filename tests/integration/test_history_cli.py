@@ -20,6 +20,7 @@ from uuid import UUID
 import pytest
 
 from broker.contract import Backfill, Measured
+from gateway.history import moments, query
 from gateway.history.store import Store
 from gateway.history.writer import Heard, Writer
 from tests.databases import Database, sqlite_database
@@ -143,7 +144,7 @@ def test_an_import_into_an_empty_database_makes_equal_rows_and_rollups(
     sqlite: Database, other: Database
 ) -> None:
     fill(sqlite)
-    exported = history(sqlite, "export").stdout
+    exported = history(sqlite, "export", "--format", "jsonl").stdout
     backwards = "".join(reversed(exported.splitlines(keepends=True)))
     done = history(other, "import", "-", stdin=backwards)
     assert done.stderr == "1200 new, 0 already there, 0 refused\n"
@@ -165,7 +166,7 @@ def test_an_import_into_an_empty_database_makes_equal_rows_and_rollups(
 
 def test_the_order_is_by_sensor_stream_and_number(sqlite: Database) -> None:
     fill(sqlite)
-    rows = lines(history(sqlite, "export"))
+    rows = lines(history(sqlite, "export", "--format", "jsonl"))
     keys = [(row["node"], row["sensor"], row["stream"], row["seq"]) for row in rows]
     assert keys == sorted(keys)
     assert list(rows[0]) == [
@@ -181,27 +182,68 @@ def test_the_order_is_by_sensor_stream_and_number(sqlite: Database) -> None:
 
 def test_export_takes_sensors_and_a_range(sqlite: Database) -> None:
     fill(sqlite)
-    done = history(sqlite, "export", "--sensor", "pi-2/patio", "--from", "2026-11-20T12:10:00Z")
+    patio = ("export", "--format", "jsonl", "--sensor", "pi-2/patio")
+    done = history(sqlite, *patio, "--from", "2026-11-20T12:10:00Z")
     assert [row["seq"] for row in lines(done)] == list(range(120, 201))
     assert done.stderr == "81 readings\n"
-    span = ("--from", "2026-11-20T12:10:00", "--to", "2026-11-20T14:10:10+02:00")
-    done = history(sqlite, "export", "--sensor", "pi-2/patio", *span)
+    span = ("--from", "2026-11-20T12:10:00Z", "--to", "2026-11-20T14:10:10+02:00")
+    done = history(sqlite, *patio, *span)
     assert [row["seq"] for row in lines(done)] == [120, 121]
-    done = history(sqlite, "export", "--to", "1980-01-01")
+    done = history(sqlite, "export", "--format", "jsonl", "--to", "1980-01-01")
     assert [(row["seq"], row["clock_synchronised"]) for row in lines(done)] == [(900, False)]
     done = history(sqlite, "export", "--sensor", "pi-9/patio")
     assert done.returncode == 1
-    assert done.stderr == f"history: no sensor pi-9/patio in {sqlite.url}\n"
-    done = history(sqlite, "export", "--from", "yesterday")
+    where = f"no sensor pi-9/patio in {sqlite.url}"
+    assert done.stderr == f"history: {where}; it has pi-1/aula, pi-2/patio\n"
+    write(sqlite, *(backfill(f"s{n}", ONE, [measured(1)]) for n in range(10, 20)))
+    done = history(sqlite, "export", "--sensor", "pi-9/patio")
+    assert done.stderr.endswith("it has pi-1/aula" + "".join(
+        f", pi-1/s{n}" for n in range(10, 19)) + " and 2 more\n")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--sensor", "aula"), "aula: wanted is NODE/SENSOR"),
+        (("--from", "yesterday"), f"yesterday: {moments.ALLOWED}"),
+        (("--to", "2026-11-20T12:10:00"), f"2026-11-20T12:10:00: {moments.ALLOWED}"),
+        (("--from", "2026-11-21", "--to", "2026-11-20"), "history: --from must be before --to\n"),
+    ],
+)
+def test_what_cannot_be_exported_is_a_wrong_word(
+    sqlite: Database, words: Sequence[str], says: str
+) -> None:
+    done = history(sqlite, "export", *words)
     assert done.returncode == 2
-    assert "allowed is 2026-05-03 or 2026-05-03T12:00:00Z" in done.stderr
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "as_csv"),
+    [
+        (("-o", "a.csv"), True),
+        (("-o", "a.jsonl"), False),
+        (("-o", "a.JSON"), False),
+        (("-o", "a"), True),
+        (("-o", "a.csv", "--format", "jsonl"), False),
+    ],
+)
+def test_the_format_is_what_the_file_s_name_says(
+    sqlite: Database, tmp_path: Path, words: Sequence[str], *, as_csv: bool
+) -> None:
+    fill(sqlite)
+    file = tmp_path / words[1]
+    assert history(sqlite, "export", "-o", str(file), *words[2:]).returncode == 0
+    assert file.read_text().startswith("node,sensor," if as_csv else '{"node":')
+    if as_csv:
+        assert history(sqlite, "export").stdout == file.read_text()
 
 
 def test_lines_that_are_no_readings_are_refused_one_by_one(
     sqlite: Database, other: Database, tmp_path: Path
 ) -> None:
     fill(sqlite)
-    good = history(sqlite, "export").stdout.splitlines()[:3]
+    good = history(sqlite, "export", "--format", "jsonl").stdout.splitlines()[:3]
     bad = [
         "{",
         good[0].replace('"seq":1', '"seq":0'),
@@ -239,7 +281,48 @@ def test_a_csv_with_its_columns_in_another_order_is_read_by_their_names(
     assert done.stderr == "1200 new, 0 already there, 0 refused\n"
     done = history(other, "import", "-", stdin="\n".join(",".join(row) for row in rows[1:]))
     assert done.returncode == 1
-    assert "-:1: 9 columns: neither JSON nor below a line of column names" in done.stderr
+    assert "-:1: the first line must name the columns (node,sensor,stream,…), or" in done.stderr
+    done = history(other, "import", "-", stdin="\n".join([",".join(rows[0]), "1,2", "1\r2,3"]))
+    assert done.stderr.splitlines()[:2] == [
+        "-:2: 2 columns, where the first line names 9",
+        "-:3: neither CSV nor a JSON object",
+    ]
+
+
+def test_what_differs_from_what_is_stored_is_counted_and_stays(sqlite: Database) -> None:
+    fill(sqlite)
+    before = contents(sqlite, "reading")
+    said = history(sqlite, "export", "--format", "jsonl").stdout
+    undated = said.replace(":true", ":false").replace(
+        "2026-11-20T12:00:05.001Z", "1970-01-01T00:00:05Z"
+    )
+    assert history(sqlite, "import", "-", stdin=undated).returncode == 0
+    changed = said.replace("20.1", "20.15", 2).replace("2026-11-20T12:10:", "2026-11-20T13:10:", 1)
+    done = history(sqlite, "import", "-", stdin=changed)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "0 new, 1200 already there, 0 refused; 3 differ from what is stored, which stays\n"
+    )
+    assert contents(sqlite, "reading") == before
+
+
+def test_a_file_without_readings_and_a_journal_are_told_apart(
+    sqlite: Database, tmp_path: Path
+) -> None:
+    empty, header, journal = tmp_path / "empty.csv", tmp_path / "header.csv", tmp_path / "pi-1.db"
+    empty.touch()
+    header.write_text(query.CSV_HEADER)
+    done = history(sqlite, "import", str(empty), str(header))
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"{empty}: no readings in it\n{header}: no readings in it\n"
+        "0 new, 0 already there, 0 refused\n"
+    )
+    journal.write_bytes(b"SQLite format 3\0" + bytes(4080))
+    done = history(sqlite, "import", str(journal))
+    assert done.returncode == 1
+    what = f"{journal} is a journal: `python -m edge journal export` first"
+    assert done.stderr == f"history: {what}\n"
 
 
 def test_an_import_counts_more_than_one_batch_and_repeated_lines(
@@ -247,7 +330,7 @@ def test_an_import_counts_more_than_one_batch_and_repeated_lines(
 ) -> None:
     readings = [measured(seq) for seq in range(1, 12_001)]
     write(sqlite, *(backfill("aula", ONE, readings[at : at + 500]) for at in range(0, 12_000, 500)))
-    exported = history(sqlite, "export").stdout
+    exported = history(sqlite, "export", "--format", "jsonl").stdout
     repeated = "".join(exported.splitlines(keepends=True)[:10]) * 2
     done = history(other, "import", "-", stdin=repeated)
     assert done.stderr == "10 new, 10 already there, 0 refused\n"
@@ -272,8 +355,10 @@ def test_a_file_is_whole_or_not_there(sqlite: Database, tmp_path: Path) -> None:
     assert history(sqlite, "export", "-o", str(file)).returncode == 0
     assert len(file.read_text().splitlines()) == 1200
     assert list(folder.iterdir()) == [file]
-    done = history(sqlite, "export", "-o", str(tmp_path / "no" / "such"))
-    assert (done.returncode, "No such file or directory" in done.stderr) == (1, True)
+    nowhere = tmp_path / "no" / "such.csv"
+    done = history(sqlite, "export", "-o", str(nowhere))
+    assert done.returncode == 1
+    assert done.stderr == f"history: {nowhere}: No such file or directory\n"
     assert history(sqlite, "export", "-o", "/dev/null").returncode == 0
     assert Path("/dev/null").is_char_device()
 
@@ -286,7 +371,7 @@ def test_a_reader_that_has_seen_enough_is_no_fault(sqlite: Database) -> None:
             for at in range(1, 20_000, 500)
         ),
     )
-    command = f"{sys.executable} -m gateway.history export | head -n 1"
+    command = f"{sys.executable} -m gateway.history export --format jsonl | head -n 1"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"],
         env=environment(sqlite), cwd=REPOSITORY, capture_output=True, text=True, check=False,
@@ -354,7 +439,19 @@ def test_an_audit_says_what_is_missing_and_lost(
     done = history(sqlite, "audit")
     assert done.returncode == 1
     assert re.search(rf"{ONE} +1 +10 +5 +{missing} +{lost}", done.stdout)
-    assert ("lost: 4 to 5, noted 20" in done.stdout) == bool(lost)
+    when = "measured after 2026-11-20 12:00:15 and before 2026-11-20 12:00:30 UTC, noted 20"
+    assert (f"lost: 4 to 5, {when}" in done.stdout) == bool(lost)
+
+
+def test_an_audit_lists_what_was_lost_in_order_of_number(sqlite: Database) -> None:
+    numbers = [*range(2, 120, 2)]
+    for seq in (*numbers[1:], numbers[0]):
+        write(sqlite, backfill("aula", ONE, [measured(seq)], after=seq - 2))
+    lost = re.findall(r"    lost: (.*)", history(sqlite, "audit").stdout)
+    firsts = [int(line.split()[0]) for line in lost[:-1]]
+    assert firsts == sorted(firsts)
+    assert len(firsts) == 50
+    assert lost[-1] == "9 more ranges, noted before these"
 
 
 def damage(database: Database, where: str) -> None:
@@ -390,7 +487,7 @@ def test_of_a_database_that_is_not_there_one_line_says_so(sqlite: Database) -> N
         done = history(sqlite, *command)
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
-        assert "has no brisa tables yet" in done.stderr
+        assert "there is no such file; `python -m gateway.history` makes it" in done.stderr
         assert not Path(sqlite.name).exists()
     assert history(sqlite, "import", "-").returncode == 0
     assert history(sqlite, "audit").stdout == "no readings yet\n"

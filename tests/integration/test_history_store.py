@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -31,7 +33,8 @@ from gateway.history.store import (
     Unavailable,
     WrongSchema,
 )
-from tests.databases import Database
+from gateway.history.watch import Watch
+from tests.databases import USER, Database
 from tests.support import python
 
 
@@ -60,7 +63,7 @@ def test_the_schema_is_made_once_and_is_what_the_code_says(
 ) -> None:
     monkeypatch.chdir("/")
     with opened(any_database) as store, caplog.at_level(logging.INFO):
-        with pytest.raises(WrongSchema, match="no brisa tables yet: start"):
+        with pytest.raises(WrongSchema, match=r"no (brisa tables yet: start|such file)"):
             store.check()
         store.upgrade()
         store.check()
@@ -134,7 +137,7 @@ def test_tables_that_went_are_said(any_database: Database) -> None:
     with opened(any_database) as store:
         if any_database.kind == "sqlite":
             Path(any_database.name).touch()
-        with pytest.raises(WrongSchema, match="no brisa tables yet"):
+        with pytest.raises(WrongSchema, match=r"is not as brisa made it: .*sensor"):
             names(store)
         store.upgrade()
         any_database.query("DELETE FROM alembic_version")
@@ -314,7 +317,42 @@ def test_what_passes_is_worth_another_try(
     assert isinstance(raised.value, Conflict) == (fault == "deadlock")
 
 
-def test_a_fault_of_ours_is_not_called_the_databases(postgresql: Database) -> None:
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_who_may_not_read_the_tables_is_told_so_in_one_line(
+    kind: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    database: Database = request.getfixturevalue(kind)
+    with opened(database) as store:
+        store.upgrade()
+    assert database.server is not None
+    user = f"stranger_{secrets.token_hex(4)}"
+    account = f"{user}@127.0.0.1" if kind == "mariadb" else user
+    how = "IDENTIFIED BY" if kind == "mariadb" else "LOGIN PASSWORD"
+    on = f"{database.name}.*" if kind == "mariadb" else "sensor"
+    for sql in (f"CREATE USER {account} {how} 'x'", f"GRANT INSERT ON {on} TO {account}"):
+        database.server.query(database.name, "admin", sql)
+    url = database.url.replace(f"{USER}@", f"{user}@")
+    try:
+        for read_only in (True, False):
+            with contextlib.closing(Store(url, "x", read_only=read_only)) as stranger:
+                for attempt in (stranger.check, stranger.upgrade):
+                    with pytest.raises(StoreError, match=r"permission denied|denied to") as raised:
+                        attempt()
+                    assert type(raised.value) is StoreError, "waiting would not help"
+                    assert "\n" not in str(raised.value)
+                watch = Watch(stranger)
+                for _ in range(3):
+                    watch.refresh()
+        lines = [record.getMessage() for record in caplog.records]
+        assert len(lines) == 2, "one of each watch"
+        assert all(re.search("cannot be read: .* denied", line) for line in lines)
+    finally:
+        if kind == "postgresql":
+            database.server.query(database.name, "admin", f"DROP OWNED BY {user}")
+        database.server.query(database.name, "admin", f"DROP USER {account}")
+
+
+def test_what_the_driver_has_no_other_word_for_is_one_line_too(postgresql: Database) -> None:
     with opened(postgresql) as store:
         store.upgrade()
 
@@ -322,8 +360,11 @@ def test_a_fault_of_ours_is_not_called_the_databases(postgresql: Database) -> No
             with store.read() as connection:
                 connection.exec_driver_sql("SELECT no_such_function(1)")
 
-        with pytest.raises(psycopg.ProgrammingError, match="no_such_function"):
+        with pytest.raises(StoreError, match="no_such_function") as raised:
             fail()
+        assert type(raised.value) is StoreError
+        assert "\n" not in str(raised.value)
+        assert isinstance(raised.value.__cause__, psycopg.ProgrammingError)
 
 
 def test_nothing_listens(unused_port_url: str) -> None:
@@ -402,7 +443,7 @@ def test_its_folder_is_made_and_the_file_is_where_the_url_says(
 
 def test_a_reader_makes_no_file(sqlite: Database) -> None:
     with opened(sqlite, read_only=True) as reader:
-        with pytest.raises(WrongSchema, match="no brisa tables yet: start"):
+        with pytest.raises(WrongSchema, match="there is no such file; `python -m"):
             reader.check()
         with pytest.raises(Unavailable, match="there is no such file"):
             names(reader)

@@ -37,7 +37,14 @@ from gateway.history.marks import marks as real_marks
 from gateway.history.prune import prune
 from gateway.history.schema import ROLLUPS, reading, sensor, span, stream
 from gateway.history.spans import Spans
-from gateway.history.store import Conflict, Refused, Store, Unavailable
+from gateway.history.store import (
+    Conflict,
+    Refused,
+    Store,
+    StoreError,
+    Unavailable,
+    WrongSchema,
+)
 from gateway.history.writer import Heard, Writer
 from tests.databases import Database
 
@@ -298,7 +305,7 @@ class AgainstTheModel(RuleBasedStateMachine):
 
     @initialize()
     def empty(self) -> None:
-        assert self.writer().marks() == {}
+        assert every_mark(self.store) == {}
 
     @rule(seed=st.integers(0, 2**32), numbers=st.sampled_from([10, 40, 300]))
     def write(self, seed: int, numbers: int) -> None:
@@ -308,7 +315,7 @@ class AgainstTheModel(RuleBasedStateMachine):
         assert not one.rejected
         self.heard.append(batch)
         self.model.hear(batch)
-        every = self.writer().marks()
+        every = every_mark(self.store)
         assert said == {key: every[key] for key in {(node, name) for node, name, _ in batch}}
 
     @precondition(lambda self: self.heard)
@@ -353,7 +360,7 @@ class AgainstTheModel(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        self.model.check(self.store, self.writer().marks())
+        self.model.check(self.store, every_mark(self.store))
 
     def teardown(self) -> None:
         self.store.close()
@@ -390,12 +397,17 @@ def writer_on(store: Store, now_ms: int = NOW_MS) -> Writer:
     return Writer(store, utc_now_ms=lambda: now_ms)
 
 
+def every_mark(store: Store, now_ms: int = NOW_MS) -> dict[Key, Stored]:
+    with store.read() as connection:
+        return real_marks(connection, now_ms, connection.scalars(sa.select(sensor.c.id)))
+
+
 def seqs(store: Store) -> list[int]:
     with store.read() as connection:
         return list(connection.scalars(sa.select(reading.c.seq).order_by(reading.c.seq)))
 
 
-def lost(store: Store) -> list[tuple[int, ...]]:
+def lost(store: Store) -> list[tuple[int | None, ...]]:
     columns = [span.c[name] for name in ("first_seq", "last_seq", "noted_ms", "after_ms")]
     with store.read() as connection:
         query = sa.select(*columns, span.c.before_ms).where(span.c.kind == "lost")
@@ -413,7 +425,7 @@ def test_random_batches(store: Store, seed: int) -> None:
         if step == 10:
             before_ms = NOW_MS - 15_000_000
             assert prune(store, before_ms=before_ms) == model.prune(before_ms)
-        model.check(store, writer_on(store).marks())
+        model.check(store, every_mark(store))
 
 
 def test_two_recorders_at_once(store: Store, any_database: Database) -> None:
@@ -439,7 +451,7 @@ def test_two_recorders_at_once(store: Store, any_database: Database) -> None:
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(record, [random.Random(1), random.Random(2)]))
-    marks = writer_on(store).marks()
+    marks = every_mark(store)
     with store.read() as connection:
         current = connection.execute(sa.select(sensor.c.name, sensor.c.current)).all()
     model.current = {("pi-1", name): UUID(uuid) for name, uuid in current}  # of whoever was last
@@ -459,7 +471,7 @@ def test_what_is_said_after_the_commit(store: Store) -> None:
     assert one.write([live(B, measured(1), node="pi-2")]) == {
         ("pi-2", "dht11"): Stored(stream=B, seq=1)
     }
-    assert one.marks().keys() == {("pi-1", "dht11"), ("pi-2", "dht11")}
+    assert every_mark(store).keys() == {("pi-1", "dht11"), ("pi-2", "dht11")}
 
 
 def test_a_stream_is_its_sensors_own(store: Store) -> None:
@@ -468,7 +480,7 @@ def test_a_stream_is_its_sensors_own(store: Store) -> None:
     one.write([live(A, measured(1)), live(A, measured(2))])
     hostile = [live(A, measured(seq, t=99.0), node="pi-2") for seq in (1, 2, 3)]
     assert one.write(hostile) == {("pi-2", "dht11"): Stored(stream=A, seq=3)}
-    assert one.marks()["pi-1", "dht11"] == Stored(stream=A, seq=2)
+    assert every_mark(store)["pi-1", "dht11"] == Stored(stream=A, seq=2)
 
 
 def test_the_first_value_stays_and_a_right_date_replaces_a_wrong_one(store: Store) -> None:
@@ -485,17 +497,29 @@ def test_the_first_value_stays_and_a_right_date_replaces_a_wrong_one(store: Stor
 
 
 def test_a_gap_is_noted_with_its_neighbours_dates(store: Store) -> None:
-    writer_on(store, 1).write([live(A, measured(2, 2000)), live(A, measured(7, 7000))])
+    t = NOW_MS
+    writer_on(store, 1).write([live(A, measured(2, t + 2)), live(A, measured(7, t + 7))])
     writer_on(store, 2).write([health(A, oldest=6, newest=7)])
-    assert lost(store) == [(1, 1, 2, None, 2000), (3, 5, 2, 2000, None)]
-    writer_on(store, 3).write([again(A, measured(6, 6000, right=False), after=5)])
-    assert lost(store)[1] == (3, 5, 2, 2000, 6000)
-    writer_on(store, 4).write([again(A, measured(4, 4000), measured(6, 6500))])
+    assert lost(store) == [(1, 1, 2, None, t + 2), (3, 5, 2, t + 2, None)]
+    writer_on(store, 3).write([again(A, measured(6, t + 6), after=5)])
+    assert lost(store)[1] == (3, 5, 2, t + 2, t + 6)
+    writer_on(store, 4).write([again(A, measured(4, t + 4))])
     assert lost(store) == [
-        (1, 1, 2, None, 2000),
-        (3, 3, 2, 2000, 4000),
-        (5, 5, 2, 4000, 6500),
+        (1, 1, 2, None, t + 2),
+        (3, 3, 2, t + 2, t + 4),
+        (5, 5, 2, t + 4, t + 6),
     ]
+
+
+def test_a_neighbour_without_a_right_date_says_nothing_of_when(store: Store) -> None:
+    """Else a sentence would have it that nothing came since 1970."""
+    one = writer_on(store, 1)
+    one.write([again(A, measured(1, 5000, right=False)), again(A, measured(4, 8000), after=1)])
+    assert lost(store) == [(2, 3, 1, None, None)], "some clocks call themselves right in 1970"
+    one.write([health(A, oldest=9, newest=9), live(A, measured(9, NOW_MS, right=False))])
+    assert lost(store) == [(2, 3, 1, None, None), (5, 8, 1, None, None)]
+    one.write([again(A, measured(1, NOW_MS)), again(A, measured(9, NOW_MS + 9))])
+    assert lost(store) == [(2, 3, 1, NOW_MS, None), (5, 8, 1, None, NOW_MS + 9)]
 
 
 def test_an_edge_that_keeps_nothing_has_lost_what_is_missing(store: Store) -> None:
@@ -533,7 +557,7 @@ def test_only_the_newest_of_many_streams_and_ranges_are_said(on_sqlite: Store) -
     uuids = [uuid4() for _ in range(40)]
     for number, uuid in enumerate(uuids):
         writer_on(on_sqlite, NOW_MS + number).write([live(uuid, measured(1))])
-    said = writer_on(on_sqlite, NOW_MS + 50).marks()["pi-1", "dht11"]
+    said = every_mark(on_sqlite, NOW_MS + 50)["pi-1", "dht11"]
     assert said.stream == uuids[-1]
     assert [mark.stream for mark in said.earlier] == uuids[-2:-34:-1]
     odd = [measured(seq, right=False) for seq in range(1, 100, 2)]
@@ -544,7 +568,7 @@ def test_only_the_newest_of_many_streams_and_ranges_are_said(on_sqlite: Store) -
 
 def test_history_that_was_only_imported_has_a_mark(on_sqlite: Store) -> None:
     writer_on(on_sqlite, 1).write([again(A, measured(1))])
-    assert writer_on(on_sqlite).marks() == {("pi-1", "dht11"): Stored(stream=A, seq=1)}
+    assert every_mark(on_sqlite) == {("pi-1", "dht11"): Stored(stream=A, seq=1)}
 
 
 def test_the_interval_is_of_the_health(store: Store) -> None:
@@ -575,7 +599,7 @@ def test_a_date_from_anywhere(store: Store, year: int) -> None:
     ):
         writer_on(store).write(batch)
         model.hear(batch)
-    model.check(store, writer_on(store).marks())
+    model.check(store, every_mark(store))
 
 
 # ---- what a node may not do
@@ -613,6 +637,35 @@ def test_too_scattered(on_sqlite: Store, monkeypatch: pytest.MonkeyPatch) -> Non
     assert lost(on_sqlite) == [], "the sender's word is not taken where we are not whole"
     assert marks["pi-1", "other"] == Stored(stream=B, seq=1)
     assert one.rejected == {"too_scattered": 1}
+    assert one.examples == {"too_scattered": "pi-1/dht11"}
+
+
+def pieces(store: Store) -> dict[str, int]:
+    with store.read() as connection:
+        return dict(connection.execute(sa.select(sensor.c.name, sensor.c.pieces)).all())
+
+
+def test_a_node_has_room_for_so_many_pieces_in_all_its_streams(
+    on_sqlite: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "MAX_PIECES", 4)
+    one = writer_on(on_sqlite)
+    one.write([live(uuid, measured(seq)) for uuid in (A, B) for seq in (1, 3, 5)])
+    one.write([live(C, measured(1), "other"), live(C, measured(2), "other")])
+    assert pieces(on_sqlite) == {"dht11": 4, "other": 0}
+    one.write([live(C, measured(4), "other"), live(A, measured(7))])
+    assert one.rejected == {"too_scattered": 2}
+    one.write([live(C, measured(1), node="pi-2"), live(C, measured(3), node="pi-2")])
+    one.write([again(A, measured(2)), live(C, measured(4), "other"), live(C, measured(6), "other")])
+    assert one.rejected == {"too_scattered": 3}, "there was room for one again"
+    one.write([again(B, after=0)])  # an honest claim: 2 and 4 are lost
+    assert [row[:2] for row in lost(on_sqlite)] == [(2, 2), (4, 4)]
+    with on_sqlite.read() as connection:
+        kinds = connection.execute(
+            sa.select(span.c.stream_id, sa.func.count()).group_by(span.c.stream_id, span.c.kind)
+        ).all()
+        total = connection.scalar(sa.select(sa.func.sum(sensor.c.pieces)))
+    assert total == sum(count - 1 for _, count in kinds)
 
 
 def test_what_the_database_refuses_stops_nothing_else(
@@ -637,6 +690,75 @@ def test_what_the_database_refuses_stops_nothing_else(
     assert "\n" not in line
 
 
+def test_what_we_fail_at_stops_nothing_else(
+    on_sqlite: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = writer._Stream.take
+
+    def take(stream: writer._Stream, one: Measured) -> bool:
+        if one.seq in (4, 6):
+            raise ZeroDivisionError("a bug")
+        return real(stream, one)
+
+    monkeypatch.setattr(writer._Stream, "take", take)
+    one = writer_on(on_sqlite)
+    marks = one.write([live(A, measured(seq)) for seq in range(1, 8)])
+    assert seqs(on_sqlite) == [1, 2, 3, 5, 7]
+    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=3, missing=2)
+    assert one.rejected == {"not_stored": 2}
+    assert one.examples == {"not_stored": "pi-1/dht11: a reading: a bug"}
+    assert [bool(record.exc_info) for record in caplog.records] == [True, False], "one trace"
+
+
+@pytest.mark.parametrize("error", [StoreError("no rights"), WrongSchema("no table"), Unavailable()])
+def test_what_is_not_about_a_message_is_for_the_caller(
+    on_sqlite: Store, monkeypatch: pytest.MonkeyPatch, error: StoreError
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(writer, "marks", fail)
+    one = writer_on(on_sqlite)
+    with pytest.raises(type(error)):
+        one.write([live(A, measured(seq)) for seq in range(1, 8)])
+    assert not one.rejected
+    assert seqs(on_sqlite) == []
+
+
+def test_ten_thousand_streams_of_a_sensor_do_not_weigh_on_what_comes(on_sqlite: Store) -> None:
+    """As a Pi has them after years of being switched off each evening."""
+    began = writer_on(on_sqlite, 1)
+    began.write([live(A, measured(1))])
+    with on_sqlite.begin() as connection:
+        rows = [
+            {"id": n, "sensor_id": 1, "uuid": str(UUID(int=n)), "first_heard_ms": n,
+             "last_heard_ms": n, "newest_seq": 9, "watermark": 9, "missing": 0}
+            for n in range(100, 10_100)
+        ]  # fmt: skip
+        connection.execute(stream.insert(), rows)
+        of = [
+            {"stream_id": n, "kind": "stored", "first_seq": 1, "last_seq": 9}
+            for n in range(100, 10_100)
+        ]
+        connection.execute(span.insert(), of)
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    with on_sqlite.begin() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.set_progress_handler(step, 1000)
+        transaction = writer._Transaction(connection, batch := [live(A, measured(2))], NOW_MS)
+        said = transaction.write(batch)
+        driver.set_progress_handler(None, 0)
+    assert said == {("pi-1", "dht11"): Stored(stream=A, seq=2)}
+    assert steps < 20, "of a thousand instructions of SQLite's machine each"
+
+
 def test_nothing_of_a_batch_is_stored_if_its_end_is_not(
     on_sqlite: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -651,7 +773,7 @@ def test_nothing_of_a_batch_is_stored_if_its_end_is_not(
         with pytest.raises(Unavailable, match="away"):
             one.write([live(A, measured(2))])
     assert seqs(on_sqlite) == [1]
-    assert one.marks()["pi-1", "dht11"].seq == 1
+    assert every_mark(on_sqlite)["pi-1", "dht11"].seq == 1
 
 
 @pytest.mark.parametrize("error", [Conflict, Refused])

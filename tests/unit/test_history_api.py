@@ -20,7 +20,7 @@ from gateway.history import query
 from gateway.history.sentences import sentence, state
 from gateway.history.store import Store, Unavailable
 from gateway.history.views import AuditView, HistoryView, LostSpan, SensorAudit, StreamAudit
-from gateway.history.watch import HUNG_AFTER_S, SAID_EVERY_S, Watch
+from gateway.history.watch import AWAY, HUNG_AFTER_S, SAID_EVERY_S, Watch
 from gateway.problems import ProblemView
 from gateway.texts import HISTORY, whole
 from tests.databases import Database
@@ -68,7 +68,7 @@ def view(response: TestResponse) -> HistoryView:
 
 
 def test_a_history_is_of_the_last_day_in_500_points(client: FlaskClient, past: Past) -> None:
-    past.readings(range(1, 17281), at=lambda seq: BEGIN - timedelta(hours=23, seconds=-5 * seq))
+    past.readings(range(1, 17281), at=lambda seq: BEGIN - timedelta(hours=23, seconds=5 - 5 * seq))
     shown = view(client.get(PATH))
     assert (shown.node, shown.sensor, shown.source) == ("pi-1", "dht11", "minute")
     assert shown.to == BEGIN + timedelta(hours=1)
@@ -258,7 +258,7 @@ def test_a_database_that_is_away_is_503_and_one_line_a_minute(
     away(monkeypatch)
     for _ in range(3):
         response = client.get(path)
-        assert problem(response, 503).detail == "history.db: locked"
+        assert problem(response, 503).detail == AWAY
         assert int(response.headers["Retry-After"]) > 0
     assert len(caplog.records) == 1
     assert caplog.records[0].getMessage() == "the history cannot be read: history.db: locked"
@@ -268,23 +268,30 @@ def test_a_database_that_is_away_is_503_and_one_line_a_minute(
 
 
 def test_while_it_is_known_to_be_away_nobody_waits_for_it(
-    client: FlaskClient, past: Past, watch: Watch, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient,
+    past: Past,
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     past.readings([1])
     with monkeypatch.context() as patch:
         away(patch)
         watch.refresh()
-    assert problem(client.get(PATH), 503).detail == "history.db: locked"
+        assert problem(client.get(PATH), 503).detail == AWAY
+    assert caplog.records[0].getMessage() == "the history cannot be read: history.db: locked"
     watch.refresh()
     assert client.get(PATH).status_code == 200
 
 
-def test_a_database_without_tables_is_503_with_what_to_do(told: Told, tmp_path: Path) -> None:
+def test_a_database_without_tables_is_503_and_the_log_has_what_to_do(
+    told: Told, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = Store(f"sqlite:///{tmp_path}/none.db", read_only=True)
     watch = Watch(store)
     watch.refresh()
-    detail = problem(make_client(told, watch=watch).get(PATH), 503).detail
-    assert "python -m gateway.history" in detail
+    assert problem(make_client(told, watch=watch).get(PATH), 503).detail == AWAY
+    assert "none.db: there is no such file; `python -m gateway.history` makes it" in caplog.text
     store.close()
 
 
@@ -310,19 +317,20 @@ def test_what_heals_before_the_second_look_is_not_said(
 
 
 def test_the_history_s_tables_of_a_newer_version_are_503(
-    client: FlaskClient, watch: Watch, past: Past
+    client: FlaskClient, watch: Watch, past: Past, caplog: pytest.LogCaptureFixture
 ) -> None:
     with past.store.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     watch.refresh()
-    assert "newer" in problem(client.get(PATH), 503).detail
+    assert problem(client.get(PATH), 503).detail == AWAY
+    assert "was made by a newer brisa" in caplog.text
 
 
 # ---- the watch
 
 
 def test_a_database_that_hangs_is_said_although_nothing_fails(
-    watch: Watch, told: Told, monkeypatch: pytest.MonkeyPatch
+    watch: Watch, told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen = []
 
@@ -336,6 +344,7 @@ def test_a_database_that_hangs_is_said_although_nothing_fails(
     watch.refresh()
     assert seen[0] == ""
     assert "does not answer" in seen[1]
+    assert "does not answer" in caplog.text
     assert watch.seen().problem == ""
 
 
@@ -359,7 +368,7 @@ def test_a_fault_of_ours_does_not_end_the_watch(
     watch.start()
     eventually("an account", lambda: watch.seen().audit is not None)
     watch.stop()
-    assert "the history's account failed" in caplog.text
+    assert "the gateway failed at it: ZeroDivisionError" in caplog.text
 
 
 # ---- audit
@@ -496,13 +505,29 @@ def test_what_was_lost_is_a_sentence_that_says_when_and_why(
 def test_of_many_gaps_the_three_newest_are_told_and_all_are_summed_up() -> None:
     spans = [lost(day, noted=NOW - timedelta(days=day)) for day in (5, 1, 3, 4)]
     told = sentence(account(5, 0, *spans), "en", NOW)
-    assert [line.split()[0] for line in told[1:4]] == ["1", "3", "4"]
+    assert [line.split()[0] for line in told[1:4]] == ["4", "3", "1"]
     assert told[4:] == ["With one more gap, 13 readings were lost in all."]
     many = account(5, 0, *spans[:3], gaps=1503, total=12_345)
     assert said(many).endswith("With 1,500 more gaps, 12,345 readings were lost in all.")
     assert said(many, "es").endswith(
         "Con otros 1500 huecos más, se perdieron 12.345 lecturas en total."
     )
+
+
+def test_gaps_of_one_day_and_cause_are_one_sentence_in_order_of_time() -> None:
+    spans = [
+        lost(5, after=None, before=MAY_3 + timedelta(days=1)),
+        lost(1, after=MAY_3, noted=MAY_3),
+        lost(2, after=MAY_3 + timedelta(hours=2), noted=MAY_3 + timedelta(hours=2)),
+        lost(3, after=MAY_3, noted=MAY_3 + timedelta(hours=3)),
+    ]
+    one = account(5, 0, *spans, gaps=6, total=20)
+    assert sentence(one, "en", NOW)[1:] == [
+        "3 readings of 3 May were lost: the node kept no copy.",
+        "3 readings of 3 May were lost: nothing came from the node for 3 hours.",
+        "5 readings of 4 May were lost: the node kept no copy.",
+        "With 2 more gaps, 20 readings were lost in all.",
+    ]
 
 
 def test_both_languages_have_every_text_of_the_history_with_the_same_places() -> None:
@@ -542,7 +567,8 @@ def test_the_page_says_of_each_sensor_what_became_of_its_readings(
         ("whole", "Complete"),
         ("lost", "Readings lost"),
     ]
-    for link in (f"{PATH}?format=csv", "/api/v1/audit"):
+    assert "Account as JSON</a> <small>of 2026-05-03 09:00:00 UTC" in html
+    for link in (f"{PATH}?format=csv", f"{PATH}?format=json", "/api/v1/audit"):
         assert f'href="{link}"' in html
         with client.get(link) as response:
             assert response.status_code == 200

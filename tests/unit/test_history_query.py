@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from gateway.history import account, query
+from gateway.history.prune import prune
 from gateway.history.views import HistoryView, Point, SensorAudit
 from tests.databases import Database
 from tests.unit.past import BEGIN, OTHER, Past, ms, parsed_csv, temperature_c
@@ -116,11 +117,23 @@ def test_a_range_is_cut_to_where_there_are_readings(past: Past) -> None:
     assert len(view.points) == 60
 
 
+def test_the_first_reading_s_date_is_exact_until_retention_takes_it(past: Past) -> None:
+    first = BEGIN + timedelta(minutes=19, seconds=7, milliseconds=12)
+    past.readings([1], at=lambda _: first + timedelta(days=1), stream=OTHER)
+    past.readings(range(1, 5), at=lambda seq: first + timedelta(hours=2 * (seq - 1)))
+    for begins in (first, BEGIN + timedelta(minutes=19)):
+        assert audited(past).first_at == begins
+        view = history(past, BEGIN - timedelta(days=9), BEGIN + timedelta(days=9), 10)
+        assert view.from_ == begins
+        past.forget_raw()
+
+
 @pytest.mark.parametrize("days", [-2, 2])
 def test_where_there_is_nothing_there_are_no_points(past: Past, days: int) -> None:
     past.readings(range(1, 10))
     begin = BEGIN + timedelta(days=days)
-    assert history(past, begin, begin + timedelta(hours=1), 10).points == []
+    view = history(past, begin, begin + timedelta(hours=1), 10)
+    assert (view.from_, view.to, view.points) == (begin, begin + timedelta(hours=1), [])
 
 
 def test_a_sensor_without_a_reading_has_no_points_and_a_stranger_no_history(past: Past) -> None:
@@ -138,6 +151,36 @@ def test_what_is_older_than_raw_readings_are_kept_comes_from_minutes(past: Past)
     assert (view.source, view.bucket_s, len(view.points)) == ("minute", 60, 60)
 
 
+@pytest.mark.parametrize(("begin_min", "source"), [(0, "minute"), (29, "minute"), (30, "reading")])
+def test_raw_readings_are_taken_only_where_retention_has_left_them_all(
+    past: Past, begin_min: int, source: str
+) -> None:
+    past.readings(range(1, 721))
+    prune(past.store, before_ms=ms(BEGIN + timedelta(minutes=30)))
+    begin, end = BEGIN + timedelta(minutes=begin_min), BEGIN + timedelta(hours=1)
+    view = history(past, begin, end, 5000)
+    assert view.source == source
+    assert sum(point.readings for point in present(view)) == 12 * (60 - begin_min)
+
+
+def test_a_range_that_begins_between_readings_is_of_raw_ones_too(past: Past) -> None:
+    past.readings([1, 100, 101])
+    begin = BEGIN + timedelta(seconds=30)
+    view = history(past, begin, begin + timedelta(hours=1), 5000)
+    assert (view.source, len(present(view))) == ("reading", 2)
+
+
+def test_of_more_streams_than_go_into_a_query_minutes_are_taken(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past.readings([1])
+    past.readings([2], stream=OTHER)
+    assert history(past, BEGIN, BEGIN + timedelta(hours=1), 5000).source == "reading"
+    monkeypatch.setattr(query, "MAX_RAW_STREAMS", 1)
+    view = history(past, BEGIN, BEGIN + timedelta(hours=1), 5000)
+    assert (view.source, present(view)[0].readings) == ("minute", 2)
+
+
 def test_another_sensor_is_not_mixed_in_even_with_the_same_stream(past: Past) -> None:
     past.readings(range(1, 11))
     past.readings(range(1, 11), sensor="other")
@@ -147,14 +190,16 @@ def test_another_sensor_is_not_mixed_in_even_with_the_same_stream(past: Past) ->
 
 
 def test_a_year_is_summed_up_from_hours_alone(past: Past) -> None:
-    """Raw readings and minutes are not even looked at."""
+    """Of raw readings and minutes only the first is looked for."""
     past.readings(range(1, 100), every_s=86_400)
     seen: list[str] = []
     with past.store.read() as connection:
         seen = statements(connection)
         query.history(connection, "pi-1", "dht11", ms(BEGIN), ms(BEGIN + timedelta(days=365)), 500)
     assert seen
-    assert not [one for one in seen if "FROM reading" in one or "FROM minute" in one]
+    from_finer = [one for one in seen if "FROM reading" in one or "FROM minute" in one]
+    first_raw = "SELECT anon_1.id, anon_1.first_ms FROM "
+    assert [one.partition("(")[0] for one in from_finer] == ["SELECT min", first_raw]
 
 
 def statements(connection: Connection) -> list[str]:
@@ -264,7 +309,7 @@ def test_an_audit_adds_up_a_sensor_s_streams_oldest_first(past: Past) -> None:
 def test_a_date_before_anyone_set_a_clock_is_not_the_first_day(past: Past) -> None:
     past.readings([1], at=lambda _: datetime(1970, 1, 1, 0, 1, tzinfo=UTC), synchronised=False)
     past.readings([2])
-    assert audited(past).first_at == BEGIN
+    assert audited(past).first_at == BEGIN + timedelta(seconds=5)
 
 
 def test_pruned_readings_are_stored_as_far_as_the_account_goes(past: Past) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from broker.settings import SettingsError, describe, load
 from gateway.history.settings import HistorySettings
+from gateway.settings import GatewaySettings
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,14 @@ def test_what_is_out_of_bounds_is_refused_by_name(name: str, value: str, allowed
     with pytest.raises(SettingsError) as caught:
         load(HistorySettings, {f"BRISA_{name}": value})
     assert str(caught.value) == f"BRISA_{name}={value}: allowed are {allowed}"
+
+
+def test_the_gateway_s_help_says_what_its_history_is() -> None:
+    text = describe(GatewaySettings)
+    assert "BRISA_HISTORY_URL\n      the recorder's: sqlite:///FILE, or {" in text
+    assert "BRISA_HISTORY_PASSWORD (or _FILE: a file that holds it)\n      the database" in text
+    assert text.endswith("a line for each request [false]")
+    assert "None" not in text
 
 
 def test_help_names_every_variable() -> None:

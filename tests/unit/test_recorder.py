@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 from uuid import UUID
 
 import pytest
@@ -24,7 +25,8 @@ from broker.contract import (
     Topics,
     parse_payload,
 )
-from broker.session import NotConnectedError
+from broker.session import NotConnectedError, Session
+from gateway.history.announcer import Sensor
 from gateway.history.inbox import BATCH_BYTES, MESSAGE_BYTES, Inbox
 from gateway.history.probes import RecorderHealth
 from gateway.history.recorder import (
@@ -37,10 +39,9 @@ from gateway.history.recorder import (
     SAY_EVERY_S,
     STUCK_S,
     Recorder,
-    Sensor,
 )
-from gateway.history.store import StoreError, Unavailable, WrongSchema
-from gateway.history.writer import Heard
+from gateway.history.store import Store, StoreError, Unavailable, WrongSchema
+from gateway.history.writer import Heard, Writer
 from gateway.rejections import Rejections
 from tests.support import PATIENCE_S
 from tests.unit.told import Clock
@@ -121,8 +122,8 @@ class Database:
     upgrades: int = 0
     faults: list[Exception] = field(default_factory=list)
     upgrade_faults: list[Exception] = field(default_factory=list)
-    poison: Callable[[Heard], bool] = lambda _: False
     rejected: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
     batches: list[list[Heard]] = field(default_factory=list)
     before_commit: Callable[[], None] = lambda: None
     seqs: dict[Sensor, set[int]] = field(default_factory=dict)
@@ -135,8 +136,6 @@ class Database:
     def write(self, batch: Sequence[Heard]) -> dict[Sensor, Stored]:
         if self.faults:
             raise self.faults.pop(0)
-        if any(self.poison(heard) for heard in batch):
-            raise StoreError("it does not take that")
         self.before_commit()
         self.batches.append(list(batch))
         marks = {}
@@ -188,8 +187,8 @@ class Bench:
         self.rejections = Rejections(self.clock.monotonic, causes=CAUSES, fate="not stored")
         self.inbox = Inbox(monotonic=self.clock.monotonic)
         self.recorder = Recorder(
-            self.database,
-            self.database,
+            cast("Store", self.database),
+            cast("Writer", self.database),
             Topics(),
             self.rejections,
             **{  # type: ignore[arg-type]
@@ -199,7 +198,7 @@ class Bench:
                 **options,
             },
         )
-        self.recorder.watch(self.session)
+        self.recorder.watch(cast("Session", self.session))
         self.pauses = Pauses(self.clock)
         self.recorder._stopping = self.pauses
         self.recorder.on_up()
@@ -346,11 +345,17 @@ def test_what_breaks_the_contract_is_counted_and_said_in_one_line(
     assert lines[0].startswith("not stored: ")
 
 
-def test_what_the_writer_refuses_is_in_the_same_count(bench: Bench) -> None:
-    bench.database.rejected["too_many_sensors"] = 2
+def test_what_the_writer_refuses_is_in_the_same_count_and_said(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.database.rejected["too_many_streams"] = 2
+    bench.database.examples["too_many_streams"] = "aula/dht11"
     bench.hear(reading(1))
     bench.hear(reading(2))
-    assert bench.rejections.totals()["too_many_sensors"] == 2
+    assert bench.rejections.totals()["too_many_streams"] == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "not stored: 2 too_many_streams (last: aula/dht11)"
+    ]
 
 
 # ---- what is said
@@ -430,7 +435,7 @@ def test_what_does_not_fit_meanwhile_is_dropped_and_counted(
     bench.recorder.on_message(reading(1))
     original = bench.recorder._gone
 
-    def gone(error: Unavailable) -> None:
+    def gone(error: StoreError) -> None:
         original(error)
         for seq in range(2, 7):
             bench.recorder.on_message(reading(seq))
@@ -443,30 +448,40 @@ def test_what_does_not_fit_meanwhile_is_dropped_and_counted(
     assert bench.session.new() == [mark(1), mark(3)]
 
 
-def test_a_fault_that_is_not_of_the_way_to_it_keeps_out_only_what_it_is_about(
-    bench: Bench,
+@pytest.mark.parametrize(
+    "error",
+    [WrongSchema("db: no table hour"), StoreError("db: no rights"), Unavailable("db: gone")],
+)
+def test_whatever_is_wrong_with_the_database_nothing_is_thrown_away(
+    bench: Bench, error: StoreError
 ) -> None:
-    bench.database.poison = lambda heard: heard.sensor == "bad"
-    bench.hear(*(reading(seq) for seq in range(1, 10)), reading(1, "bad"), reading(1, "patio"))
-    assert bench.rejections.totals()["not_stored"] == 1
-    assert bench.session.new() == [mark(9), mark(1, "patio")]
-    assert bench.database.upgrades == 2  # once to open it, once to see what is wrong with it
-
-
-def test_a_database_in_another_ones_place_gets_its_tables(bench: Bench) -> None:
     bench.hear(reading(1))
-    bench.database.faults = [WrongSchema("no tables")]
+    bench.session.new()
+    bench.database.faults = [error for _ in range(5)]
+    ready: list[list[str]] = []
+    original = bench.recorder._gone
+
+    def gone(error: StoreError) -> None:
+        original(error)
+        ready.append(bench.recorder.ready())
+
+    bench.recorder._gone = gone  # type: ignore[method-assign]
+    bench.hear(reading(2), reading(3))
+    assert bench.session.new() == [mark(3)]
+    assert sum(bench.rejections.totals().values()) == 0
+    assert [len(batch) for batch in bench.database.batches] == [1, 2], "not divided either"
+    assert bench.pauses.slept_s == [RETRY_FIRST_S * 2**n for n in range(5)]
+    assert all(str(error) in problems for problems in ready)
+    assert bench.database.upgrades == 1 + 5, "somebody may have put another in its place"
+
+
+def test_one_that_was_open_may_refuse_us_for_a_while(bench: Bench) -> None:
+    bench.hear(reading(1))
+    bench.database.faults = [StoreError("db: no rights")]
+    bench.database.upgrade_faults = [StoreError("db: no rights") for _ in range(3)]
     bench.hear(reading(2))
-    assert bench.database.upgrades == 2
     assert bench.session.new() == [mark(1), mark(2)]
-
-
-def test_a_fault_of_ours_is_counted_and_the_next_batch_is_written(bench: Bench) -> None:
-    bench.database.faults = [RuntimeError("a bug"), RuntimeError("a bug")]
-    bench.hear(reading(1))
-    assert bench.rejections.totals()["not_stored"] == 1
-    bench.hear(reading(1))
-    assert bench.session.new() == [mark(1)]
+    assert len(bench.pauses.slept_s) == 4
 
 
 # ---- removing what is old
@@ -669,7 +684,7 @@ def test_metrics_have_the_counters(bench: Bench) -> None:
     bench.hear(reading(1), Message("brisa/aula/dht11/reading", b"x"), health(), backfill(2, 3))
     bench.recorder.on_message(reading(2))
     registry = CollectorRegistry()
-    registry.register(RecorderHealth(bench.recorder, bench.session))
+    registry.register(RecorderHealth(bench.recorder, cast("Session", bench.session)))
 
     def value(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(f"brisa_recorder_{name}", labels)
@@ -678,7 +693,8 @@ def test_metrics_have_the_counters(bench: Bench) -> None:
     assert value("readings_total") == 3
     assert value("commit_seconds_sum") == 0
     assert value("rejected_total", cause="bad_payload") == 1
-    assert value("rejected_total", cause="not_stored") == 0
+    for cause in ("not_stored", "refused", "too_many_sensors", "too_many_streams", "too_scattered"):
+        assert value("rejected_total", cause=cause) == 0
     assert value("queue_messages") == 1
     assert value("queue_bytes") == len(reading(2).payload) + MESSAGE_BYTES
     assert value("dropped_total") == value("pruned_total") == 0

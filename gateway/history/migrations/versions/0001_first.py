@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(63), nullable=False),
         sa.Column("interval_s", sa.Double),
         sa.Column("current", sa.String(36)),
+        sa.Column("pieces", sa.BigInteger, nullable=False, server_default="0"),
         sa.UniqueConstraint("node", "name", name="sensor_node_name"),
     )
     _table(
@@ -37,6 +38,8 @@ def upgrade() -> None:
         sa.Column("watermark", sa.BigInteger, nullable=False),
         sa.Column("missing", sa.BigInteger, nullable=False),
         sa.UniqueConstraint("sensor_id", "uuid", name="stream_sensor_uuid"),
+        sa.Index("stream_missing", "sensor_id", "missing"),
+        sa.Index("stream_heard", "sensor_id", "last_heard_ms"),
     )
     _table(
         "reading",
