@@ -8,42 +8,18 @@ a `stored` that goes back is believed: the recorder alone knows what its databas
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator
+from typing import NamedTuple
 from uuid import UUID
 
-from broker.contract import MAX_EARLIER_STREAMS, Backfill, Mark, Measured, Reading, Stored
+from broker.contract import MAX_EARLIER_STREAMS, Backfill, Mark, Reading, Stored
+from edge.journal import Journal
 
 # About 25 KB: a live reading that has to wait for one to be sent waits a few milliseconds.
 BATCH_READINGS = 200
 # With each new reading the journal dates some thousands of old ones; after so many, it is done.
 DATING_READINGS = 256
 ANSWER_FIRST_S, ANSWER_LONGEST_S = 5.0, 300.0
-
-
-class StreamLike(Protocol):
-    """See edge.journal.StreamInfo."""
-
-    @property
-    def stream(self) -> UUID: ...
-    @property
-    def oldest_seq(self) -> int: ...
-    @property
-    def newest_seq(self) -> int: ...
-
-
-class JournalLike(Protocol):
-    """What is asked of edge.journal.Journal."""
-
-    @property
-    def whole(self) -> bool: ...
-    def current(self, sensor: str) -> StreamLike | None: ...
-    def streams(self, sensor: str) -> Sequence[StreamLike]: ...
-    def after(self, stream: UUID, after: int, limit: int) -> list[Measured]: ...
-    def between(
-        self, stream: UUID, first: int, last: int, limit: int, *, synchronised_only: bool = False
-    ) -> list[Measured]: ...
-    def age_s(self, stream: UUID, seq: int) -> float | None: ...
 
 
 class _Sent(NamedTuple):
@@ -65,7 +41,7 @@ class _Sent(NamedTuple):
 class CatchUp:
     """One sensor's. after_s: so long may a live reading be on its way before it is sent again."""
 
-    def __init__(self, sensor: str, journal: JournalLike, *, after_s: float) -> None:
+    def __init__(self, sensor: str, journal: Journal, *, after_s: float) -> None:
         self.sensor = sensor
         self._journal = journal
         self._after_s = after_s
@@ -159,9 +135,8 @@ class CatchUp:
     def _wanted(self, *, alone: bool) -> Iterator[Backfill]:
         """What the recorder lacks, oldest stream first; then dates that it does not know."""
         marks = self._marks or {}
-        whole = (
-            self._journal.whole
-        )  # before and after: a salvage may end, or the file fail, between
+        # asked before and after: a salvage may end, or the file fail, between
+        whole = self._journal.whole
         ours = self._journal.streams(self.sensor)
         whole = whole and self._journal.whole
         in_use = self._journal.current(self.sensor)

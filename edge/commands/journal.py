@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
+from broker.contract import Measured
 from edge import salvage
 from edge.clock import Clock
 from edge.journal_db import JournalDb
@@ -20,17 +21,7 @@ from edge.journal_faults import FAULTS, said
 from edge.journal_format import EARLIER, PAGE_BYTES, Row, Whose
 from edge.journal_log import log_of
 
-COLUMNS = (
-    "node",
-    "sensor",
-    "stream",
-    "seq",
-    "measured_at",
-    "clock_synchronised",
-    "temperature_c",
-    "humidity_pct",
-    "source",
-)
+COLUMNS = ("node", "sensor", "stream", *Measured.model_fields)
 EPILOG = """\
 FILE may be in use by a running edge, which is not disturbed, and may be damaged, such as one that
 was set aside as NAME.damaged-…: what can be read of it is printed, and nothing that is not as it

@@ -44,6 +44,7 @@ from gateway.history.store import Store, StoreError, Unavailable, WrongSchema
 from gateway.history.writer import Heard, Writer
 from gateway.rejections import Rejections
 from tests.support import PATIENCE_S
+from tests.unit.test_feed import BadTopic, Message
 from tests.unit.told import Clock
 
 STREAM = UUID("00000000-0000-4000-8000-000000000001")
@@ -61,23 +62,6 @@ HEALTH = {
     "model": "dht11",
     "interval_s": 5.0,
 }
-
-
-@dataclass
-class Message:
-    topic: str
-    payload: bytes | bytearray
-    retain: bool = False
-
-
-class BadTopic(Message):
-    @property
-    def topic(self) -> str:
-        return b"\xff".decode()
-
-    @topic.setter
-    def topic(self, value: str) -> None:
-        pass
 
 
 def reading(seq: int, sensor: str = "dht11") -> Message:
