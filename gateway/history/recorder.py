@@ -89,14 +89,11 @@ class Recorder:
         self.on_up = self._announcer.on_up  # for the session to call
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-        self._progress_s = 0.0
         self._unchecked = True  # is the schema as it must be? asked again after every fault
         self._was_open = False
-        self._retry_s = 0.0
-        self._away_since_s = self._said_away_s = 0.0
-        self._dropped_before = 0
-        self._left = 0
-        self._next_prune_s = 0.0
+        self._progress_s = self._next_prune_s = 0.0
+        self._retry_s = self._away_since_s = self._said_away_s = 0.0
+        self._dropped_before = self._left = 0
         self._rejected_before: Counter[str] = Counter()
 
     def watch(self, session: Session) -> None:

@@ -496,6 +496,18 @@ def test_the_first_value_stays_and_a_right_date_replaces_a_wrong_one(store: Stor
     assert (row.measured_ms, row.synchronised, row.temperature_c) == (70_000, True, 1.0)
 
 
+def test_readings_that_get_another_date_leave_nothing_where_they_were(store: Store) -> None:
+    one = writer_on(store)
+    seqs = range(1, 4)
+    one.write([again(A, *(measured(seq, seq * 40_000, right=False) for seq in seqs))])
+    one.write([again(A, *(measured(seq, NOW_MS) for seq in seqs))])
+    for table, unit_s in ROLLUPS:
+        with store.read() as connection:
+            rows = connection.execute(sa.select(table.c.start_s, table.c.readings)).all()
+        now_s = NOW_MS // 1000
+        assert [tuple(row) for row in rows] == [(now_s - now_s % unit_s, 3)]
+
+
 def test_a_gap_is_noted_with_its_neighbours_dates(store: Store) -> None:
     t = NOW_MS
     writer_on(store, 1).write([live(A, measured(2, t + 2)), live(A, measured(7, t + 7))])
