@@ -79,6 +79,7 @@ class Publisher:
             publish=self._backfill,
             lock=self._lock,
             alone=lambda: not self.twin,
+            speaks=self._samplers.__contains__,
             monotonic_s=clock.monotonic_s,
             after_s=settings.backfill_after_s,
             per_s=settings.backfill_per_s,
@@ -192,10 +193,9 @@ class Publisher:
             if above is None:
                 return
             log.warning(
-                "sensor %s: the recorder has readings up to %d that are not of this journal, which"
-                " ended at %d: was an old copy of it put back? A new stream begins",
+                "sensor %s: the recorder has readings past %d that are not of this journal: was an"
+                " old copy of it put back? A new stream begins",
                 name,
-                stored.seq,
                 above,
             )
             self._journal.fork(name, above)

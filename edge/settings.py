@@ -92,7 +92,7 @@ class EdgeSettings(BrokerSettings):
     def journal_path(self) -> Path:
         """`journal`, or where a user's programs keep their state (XDG Base Directory)."""
         if self.journal is not None:
-            return self.journal
+            return self.journal.expanduser()
         # without a home (a user that nobody made) where it was started
         state = (
             os.environ.get("XDG_STATE_HOME") or Path(os.environ.get("HOME", ".")) / ".local/state"

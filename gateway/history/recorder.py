@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from broker.contract import (
-    MAX_BACKFILL_BYTES,
+    MAX_LIST_BYTES,
     MAX_PAYLOAD_BYTES,
     Backfill,
     ContractError,
@@ -125,7 +125,7 @@ class Recorder:
             self.rejections.count("foreign_topic", str(error))
             return
         payload = bytes(message.payload)
-        most = MAX_BACKFILL_BYTES if topic.kind is Kind.BACKFILL else MAX_PAYLOAD_BYTES
+        most = MAX_LIST_BYTES if topic.kind is Kind.BACKFILL else MAX_PAYLOAD_BYTES
         if len(payload) > most:
             self.rejections.count("bad_payload", f"{message.topic}: {len(payload)} bytes")
         elif payload and topic.kind in HEARD:  # empty: somebody has cleared what was retained
