@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from broker import credentials
+from broker.ending import Ending
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
@@ -79,12 +78,11 @@ def run(plan: Plan) -> int:
         os.execv(program, [program, "-c", "mosquitto.conf"])  # noqa: S606 - its pid is ours
     from iotcore import Broker  # noqa: PLC0415 - 14 MB that only this branch needs
 
-    done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
+    ending = Ending()
+    ending.watch()
     broker = Broker(config_path=str(plan.state / "embedded.toml"))
     broker.start()
-    while broker.is_running and not done.wait(0.5):
+    while broker.is_running and not ending.wait(0.5):
         pass
     ended_by_itself = not broker.is_running
     broker.stop()
