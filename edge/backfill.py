@@ -79,6 +79,11 @@ class Backfiller:
         with self._lock:
             return self.of(sensor).behind
 
+    def left(self) -> int:
+        """How many readings are not stored yet, as far as is known; 0 if there was no recorder."""
+        with self._lock:
+            return sum(catch_up.left for catch_up in self._catch_ups.values())
+
     def heard(self, sensor: str, stored: Stored) -> int | None:
         """See CatchUp.heard."""
         above = self.of(sensor).heard(stored) if sensor in self._catch_ups else None

@@ -9,7 +9,7 @@ a `stored` that goes back is believed: the recorder alone knows what its databas
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
@@ -48,6 +48,7 @@ class CatchUp:
         self._journal = journal
         self._after_s = after_s
         self._marks: dict[UUID, Mark] | None = None
+        self._heard: dict[UUID, Mark] | None = None  # the same, also when it no longer counts
         self._sent: _Sent | None = None
         # How often in a row a batch of a stream was not answered: others go first, and it waits.
         self._unanswered: Counter[UUID] = Counter()
@@ -79,7 +80,7 @@ class CatchUp:
     def recorder_is_there(self) -> None:
         """There is one; if it has not said a word of this sensor, it has nothing of it."""
         if self._marks is None:
-            self._marks = {}
+            self._marks = self._heard = {}
 
     def heard(self, stored: Stored) -> int | None:
         """The recorder's word. Returns None, or where numbers were used by somebody else.
@@ -91,7 +92,7 @@ class CatchUp:
         if len(stored.earlier) >= MAX_EARLIER_STREAMS:
             # of more streams than it can name, what it said before of the others still holds
             named = {**(self._marks or {}), **named}
-        self._marks = named
+        self._marks = self._heard = named
         sent = self._sent
         if sent is not None and sent.is_answered(named.get(sent.batch.stream)):
             self._sent = None
@@ -120,12 +121,20 @@ class CatchUp:
     @property
     def behind(self) -> int:
         """How many of the journal's readings the recorder has not said to have; 0 if unheard."""
-        if self._marks is None:
+        return self._behind(self._marks)
+
+    @property
+    def left(self) -> int:
+        """The same, as far as it was ever heard: also while there is no connection."""
+        return self._behind(self._heard)
+
+    def _behind(self, marks: Mapping[UUID, Mark] | None) -> int:
+        if marks is None:
             return 0
+        whole = {stream: mark.seq for stream, mark in marks.items()}
         return sum(
-            one.newest_seq - max(self._seq(one.stream), one.oldest_seq - 1)
+            max(0, one.newest_seq - max(whole.get(one.stream, 0), one.oldest_seq - 1))
             for one in self._journal.streams(self.sensor)
-            if one.newest_seq > self._seq(one.stream)
         )
 
     def next(self, now_s: float, *, alone: bool = True) -> Backfill | None:

@@ -75,6 +75,15 @@ class EdgeSettings(BrokerSettings):
     backfill_per_s: Annotated[
         float, Field(ge=1, le=100_000, description="readings sent again in a second, at most")
     ] = 1000.0
+    drain_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=3600,
+            description="after SIGTERM, wait so long until the recorder has all readings; a"
+            " second SIGTERM ends it",
+        ),
+    ] = 0.0
     sysfs_root: Annotated[Path, Field(description="where sysfs is mounted")] = Path("/sys")
     dev_root: Annotated[Path, Field(description="where the devices are")] = Path("/dev")
 

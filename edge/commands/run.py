@@ -86,6 +86,9 @@ def run(_options: argparse.Namespace | None = None, clock: Clock | None = None) 
     log.info("stopping")
     for sampler in samplers:
         sampler.stop()
+    hurry = Ending()
+    hurry.watch()  # a second signal
+    publisher.hand_over(settings.drain_s, hurry)
     publisher.stop()
     health.stop()
     journal.close()
