@@ -61,6 +61,8 @@ def compose(podman: Podman, images: Mapping[str, str]) -> Iterator[Compose]:
         yield project
     finally:
         podman.attempt("podman-compose", "-p", project.project, "down", "-t", "5", "-v", env=env)
+        # the podman-compose of Debian 12 leaves it
+        podman.attempt("podman", "network", "rm", f"{project.project}_default")
 
 
 def live(compose: Compose) -> bool:

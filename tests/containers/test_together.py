@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from broker.local import write_for_another
-from tests.containers.conftest import GROUP, MOSQUITTO, Podman
-from tests.support import eventually, free_port
+from tests.containers.conftest import GROUP, Podman
+from tests.containers.together import Together, memory, running
+from tests.support import eventually
 
 pytestmark = [*GROUP]
 
-USER = "10001:10001"
-NODE = "pi-1"
-LIMITS = {"broker": "128m", "edge": "64m", "recorder": "128m", "gateway": "128m"}
-
-
-@dataclass
-class Together:
-    """The four, by their containers' names, and where the page is."""
-
-    containers: dict[str, str]
-    url: str
-
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=30)
-
-    def sensors(self) -> dict[str, dict[str, Any]]:
-        return {view["sensor"]: view for view in self.get("/api/v1/sensors").json()["sensors"]}
+SENSORS = "aula=replay;patio=replay,model=dht22"
 
 
 @pytest.fixture(scope="module")
@@ -42,70 +22,8 @@ def together(
     podman: Podman, images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Together]:
     state = tmp_path_factory.mktemp("together")
-    folders = {name: state / name for name in ("broker", "passwords", "history")}
-    write_for_another(folders["broker"], folders["passwords"], 1883, ["gateway", "recorder", NODE])
-    folders["history"].mkdir()
-    (folders["broker"] / "conf.d" / "listener.conf").write_text("listener 1883\n")
-    for path in (*folders.values(), *(one for each in folders.values() for one in each.rglob("*"))):
-        os.chown(path, 10001, 10001)
-    network, port = podman.name("network"), free_port()
-    podman("network", "create", network)
-
-    def options(what: str, user: str = "", **settings: str) -> list[str]:
-        words = [f"--network={network}", f"--network-alias={what}", f"--memory={LIMITS[what]}"]
-        if user:
-            words.append(f"--volume={folders['passwords'] / user}:/run/credentials/{user}:ro")
-            settings |= {
-                "BRISA_BROKER_URL": f"mqtt://{user}@broker",
-                "BRISA_BROKER_PASSWORD_FILE": f"/run/credentials/{user}",
-                "BRISA_RECONNECT_S": "1",
-            }
-        return [*words, *(f"--env={name}={value}" for name, value in settings.items())]
-
-    history = f"--volume={folders['history']}:/var/lib/brisa"
-    url = {"BRISA_HISTORY_URL": "sqlite:////var/lib/brisa/history.db"}
-    try:
-        containers = {
-            "broker": podman.start(
-                "broker",
-                MOSQUITTO,
-                *options("broker"),
-                f"--user={USER}",
-                f"--volume={folders['broker']}:/broker",
-                "--workdir=/broker",
-                command=["mosquitto", "-c", "mosquitto.conf"],
-            ),
-            "recorder": podman.start(
-                "recorder",
-                images["gateway"],
-                *options("recorder", "recorder", **url),
-                history,
-                command=["gateway.history"],
-            ),
-            "edge": podman.start(
-                "edge",
-                images["edge"],
-                *options(
-                    "edge",
-                    NODE,
-                    BRISA_NODE=NODE,
-                    BRISA_SENSORS="aula=replay;patio=replay,model=dht22",
-                    BRISA_INTERVAL_S="1",
-                ),
-                "--tmpfs=/var/lib/brisa:mode=0777",
-            ),
-            "gateway": podman.start(
-                "gateway",
-                images["gateway"],
-                *options("gateway", "gateway", **url),
-                history,
-                f"--publish=127.0.0.1:{port}:5000",
-            ),
-        }
-        yield Together(containers, f"http://127.0.0.1:{port}")
-    finally:
-        podman.close()
-        podman.attempt("podman", "network", "rm", network)
+    with running(podman, images, state, BRISA_SENSORS=SENSORS, BRISA_INTERVAL_S="1") as four:
+        yield four
 
 
 def live(together: Together) -> bool:
@@ -115,11 +33,14 @@ def live(together: Together) -> bool:
 
 def test_the_page_shows_the_values_and_the_history(together: Together) -> None:
     eventually("both sensors are live", lambda: live(together))
-    page = together.get("/").text
-    for name, view in together.sensors().items():
-        assert name in page
-        assert f"{view['temperature_c']:.1f}" in together.get("/text").text
-    assert "°C" in page
+
+    def shown() -> bool:
+        views, page = together.sensors(), together.get("/").text
+        return all(
+            name in page and f"{view['temperature_c']:.1f}" in page for name, view in views.items()
+        )
+
+    eventually("the page shows their values", shown)
 
     def stored() -> bool:
         account = together.get("/api/v1/audit").json()["sensors"]
@@ -168,29 +89,8 @@ def test_each_stays_within_its_memory(
 ) -> None:
     eventually("both sensors are live", lambda: live(together))
     for name, container in together.containers.items():
-        usage = memory(podman.inspect(container, "{{.State.Pid}}"))
-        record_property("note", f"{name}: {usage}")
+        record_property("note", f"{name}: {memory(podman, container)}")
         assert podman.inspect(container, "{{.State.OOMKilled}} {{.RestartCount}}") == "false 0"
-
-
-def memory(pid: str) -> str:
-    """Of a container's cgroup: now, less what can be dropped at once; and the most it ever was."""
-    cgroups = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    old = [line for line in cgroups if line.split(":")[1] == "memory"]
-    if old:
-        folder = Path("/sys/fs/cgroup/memory") / old[0].split(":", 2)[2].lstrip("/")
-        now, most, cached = (
-            "memory.usage_in_bytes",
-            "memory.max_usage_in_bytes",
-            "total_inactive_file",
-        )
-    else:
-        folder = Path("/sys/fs/cgroup") / cgroups[0].split(":", 2)[2].lstrip("/")
-        now, most, cached = "memory.current", "memory.peak", "inactive_file"
-    stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-    kept = int((folder / now).read_text()) - int(stat[cached])
-    peak = int((folder / most).read_text()) if (folder / most).exists() else 0
-    return f"{kept / 2**20:.1f} MiB, at most {peak / 2**20:.1f}"
 
 
 # Last of this file: these end what the tests above look at.
