@@ -20,6 +20,7 @@ import httpx
 
 from tests.containers.conftest import CONFIGURATION, PYTHON, Podman, image
 from tests.containers.together import Together, memory, running
+from tests.support import eventually
 
 REST_S, LOAD_S, AWAY_S = 120.0, 60.0, 30.0
 VIEWERS = 100
@@ -40,6 +41,7 @@ def main() -> int:
             time.sleep(REST_S)
             _report(podman, four, f"at rest, after {REST_S:g} s")
         with running(podman, images, Path(folder) / "load", **LOAD) as four:
+            eventually("the gateway is ready", lambda: four.get("/readyz").is_success)
             with _viewers(four):
                 _load(four)
             _report(podman, four, f"40 readings a second, {VIEWERS} streams, pages all the time")

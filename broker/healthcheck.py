@@ -24,6 +24,10 @@ def main(port: str, path: str = "/healthz") -> int:
 
 
 if __name__ == "__main__":
-    if not 2 <= len(sys.argv) <= 3 or not sys.argv[1].isdecimal():
-        sys.exit("usage: python -m broker.healthcheck PORT [PATH]")
-    sys.exit(main(*sys.argv[1:]))
+    usage = "usage: python -m broker.healthcheck PORT [/healthz or /readyz]"
+    if "--help" in sys.argv:
+        print(usage)
+    elif not 2 <= len(sys.argv) <= 3 or not sys.argv[1].isdecimal():
+        sys.exit(usage)
+    else:
+        sys.exit(main(*sys.argv[1:]))
