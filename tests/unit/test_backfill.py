@@ -27,7 +27,9 @@ class Line:
     def __init__(self) -> None:
         self.works = True
         self.twin = False
-        self.happened: queue.Queue[tuple[str, object]] = queue.Queue()
+        self.look_s = 2 * PATIENCE_S  # nothing comes of itself: a word has to wake the thread
+        self.happened: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self.asked: queue.Queue[None] = queue.Queue()  # whether there is a twin: at each look
 
     def publish(self, sensor: str, batch: Backfill) -> None:
         if not self.works:
@@ -36,15 +38,12 @@ class Line:
         self.happened.put((sensor, batch))
 
     def alone(self) -> bool:
-        self.happened.put(("alone?", not self.twin))
+        self.asked.put(None)
         return not self.twin
 
-    def next(self, *, asked: bool = False) -> tuple[str, Any]:
-        """What happens next. asked: whether there is a twin was asked; that is no event else."""
-        while True:
-            what, more = self.happened.get(timeout=PATIENCE_S)
-            if asked or what != "alone?":
-                return what, more
+    def next(self) -> tuple[str, Any]:
+        """What happens next."""
+        return self.happened.get(timeout=PATIENCE_S)
 
 
 class Pauses(threading.Event):
@@ -101,7 +100,7 @@ def started(tmp_path: Path, clock: SetClock, line: Line) -> Iterator[Make]:
             )
             made.append(backfiller)
             backfiller._stop = Pauses(line)
-            backfiller._look_s = 0.01
+            backfiller._look_s = line.look_s
             backfiller.start()
             return backfiller, streams
 
@@ -135,12 +134,15 @@ def test_sensors_share_the_rate(line: Line, started: Make) -> None:
 
 
 def test_while_another_edge_has_its_name_nothing_is_called_lost(line: Line, started: Make) -> None:
-    line.twin = True
+    line.twin, line.look_s = True, 0.01
     backfiller, streams = started({"a": 1})
     theirs = Mark(stream=uuid4(), seq=7, missing=2)
     backfiller.heard("a", Stored(stream=streams["a"], seq=1, earlier=[theirs]))
-    # all that comes of a look comes before the next; the first may have been before the word
-    assert [line.next(asked=True) for _ in range(3)] == [("alone?", False)] * 3
+    # what comes of a look comes before the next; one may have begun before the word
+    line.asked = queue.Queue()
+    for _ in range(3):
+        line.asked.get(timeout=PATIENCE_S)
+    assert line.happened.empty()
     line.twin = False
     assert line.next() == ("a", Backfill(stream=theirs.stream, after=7, readings=[]))
 
