@@ -35,7 +35,7 @@ from broker.contract import (
 )
 from edge import salvage
 from edge.catchup import ANSWER_FIRST_S, ANSWER_LONGEST_S, BATCH_READINGS, CatchUp
-from edge.journal import Journal, StreamInfo
+from edge.journal import RETRY_S, Journal, StreamInfo
 from edge.journal_format import Row as JournalRow
 from edge.journal_format import Whose
 from gateway.history.ledger import LOST, STORED, UNDATED, Room, Row
@@ -704,6 +704,11 @@ def test_what_was_looked_for_in_vain_is_looked_for_again_after_the_next_connect(
 # ---- while the journal is not whole
 
 
+def its_file_fails(kept: Journal) -> None:
+    assert kept._db is not None
+    kept._failed(kept._db, OSError(5, "Input/output error"))
+
+
 @dataclass
 class Damaged:
     """A journal whose file was set aside, and of which the salvage has not begun."""
@@ -779,7 +784,7 @@ def test_a_stream_whose_file_fails_while_it_is_looked_for_is_not_called_lost(
         ask = kept.streams
 
         def just_after(sensor: str) -> list[StreamInfo]:
-            kept._in_memory(OSError(5, "Input/output error"))
+            its_file_fails(kept)
             return ask(sensor)
 
         assert kept.whole
@@ -797,6 +802,32 @@ def test_what_was_called_lost_and_may_still_be_saved_is_not_looked_for_in_vain(
     batch = damaged.catch_up.next(clock.now_s)
     assert batch is not None
     assert (batch.after, [row.seq for row in batch.readings]) == (None, [2, 3])
+
+
+def test_what_was_called_lost_is_looked_for_again_when_the_file_that_failed_is_back(
+    tmp_path: Path, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        stream = add(kept, clock, 3, "s")[0].stream
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.start()
+        catch_up.heard(mark(stream, 3, lost=[(2, 3)]))
+        ask = kept.between
+
+        def just_after(*arguments: Any, **options: Any) -> list[Measured]:
+            its_file_fails(kept)
+            return ask(*arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(kept, "between", just_after)
+            assert catch_up.next(clock.now_s) is None
+        assert not kept.whole
+        clock.pass_(RETRY_S)
+        add(kept, clock, 1, "s")
+        assert kept.whole
+        batch = catch_up.next(clock.now_s)
+        assert batch is not None
+        assert (batch.after, [row.seq for row in batch.readings]) == (None, [2, 3])
 
 
 # ---- and the rest
