@@ -208,7 +208,7 @@ class CatchUp:
                 )
                 if rows:
                     yield Backfill(stream=stream, readings=rows)
-                else:
+                elif dated or self._journal.whole:  # else the file has failed just now
                     in_vain.add((stream, first, last))
 
     def _is_due(self, stream: UUID, seq: int) -> bool:
