@@ -9,9 +9,10 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from broker.ids import SERVICES as SERVICES  # noqa: PLC0414 - ours to pass on
+
 # mosquitto_passwd's own format and number of rounds: https://mosquitto.org/man/mosquitto_passwd-1.html
 ROUNDS, SALT_BYTES, HASH_BYTES = 101, 12, 64
-SERVICES = ("gateway", "recorder", "viewer")
 
 
 def hashed(password: str, salt: bytes | None = None) -> str:

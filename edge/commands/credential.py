@@ -21,10 +21,15 @@ LOOK_AGAIN_S = 2.0
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser(
-        "credential", help="copy this node's password from a folder of all; wait while there is none"
+        "credential",
+        help="copy this node's password from a folder of all; wait while there is none",
     )
     parser.add_argument(
-        "--all", type=Path, required=True, metavar="FOLDER", help=f"with a file {PREFIX}ID for each node"
+        "--all",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help=f"with a file {PREFIX}ID for each node",
     )
     parser.add_argument("--to", type=Path, required=True, metavar="FILE", help="where it is put")
     parser.set_defaults(run=run)
