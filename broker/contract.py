@@ -9,7 +9,6 @@ impossible field is refused with a `ContractError` that names it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -29,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 
-from broker.ids import ID_PATTERN, ID_RULE, RESERVED_NODES, is_id
+from broker.ids import ID_RULE, RESERVED_NODES, is_id
 
 DEFAULT_ROOT = "brisa"
 MAX_PAYLOAD_BYTES = 16 * 1024

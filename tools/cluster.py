@@ -88,9 +88,9 @@ def nodes() -> dict[str, list[str]]:
 def environment() -> dict[str, str]:
     """Ours; where it names no cluster and K3s is here, K3s' own."""
     known = dict(os.environ)
-    if "KUBECONFIG" not in known and not (Path.home() / ".kube" / "config").exists():
-        if os.access(K3S_CONFIG, os.R_OK):
-            known["KUBECONFIG"] = str(K3S_CONFIG)
+    named = "KUBECONFIG" in known or (Path.home() / ".kube" / "config").exists()
+    if not named and os.access(K3S_CONFIG, os.R_OK):
+        known["KUBECONFIG"] = str(K3S_CONFIG)
     return known
 
 
