@@ -45,11 +45,11 @@ undeploy: ## OVERLAY=… out of it; the history stays, unless PURGE=yes
 
 test: $(VENV)/.dev ## every test, on real brokers, a real browser and a real kernel
 	@tools/packages
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest --ignore tests/cluster -n 2 --dist loadgroup $(ARGS)
 
 test-cluster: $(VENV)/.dev ## on the Kubernetes that KUBECONFIG names, or on ../shared/cluster
 	@tools/packages
-	@$(BIN)/python -m pytest tests/cluster $(ARGS)
+	@$(BIN)/python -m pytest tests/cluster --timeout 1200 $(ARGS)
 
 chaos: $(VENV)/.dev ## N=20 times over, kills at random times; SEED=… for a run seen before
 	@tools/packages

@@ -84,7 +84,7 @@ def ports_match(objects: list[Object]) -> Iterator[str]:
         if port.get("nodePort") != NODE_PORTS.get(name):
             yield f"Service {name}: nodePort {port.get('nodePort')}"
     for program, number in LISTENS.items():
-        if (pod := pods(objects).get(program)) and port_of(pod, number) is None:
+        if program in pods(objects) and port_of(pods(objects)[program], number) is None:
             yield f"{program}: does not listen on {number}"
     mosquitto = port_of(pods(objects)["mosquitto"], "mqtt")
     if f"listener {mosquitto}\n" not in _config_of(objects, "mosquitto-listener")["listener.conf"]:
