@@ -102,10 +102,11 @@ def brisa(empty: Brisa, left_out: list[str]) -> Iterator[Brisa]:
 
 @pytest.fixture
 def sensors(brisa: Brisa) -> str:
-    """The node whose edge is live: the last, the broker being told to keep to another if it may."""
+    """The node whose edge is live, everything else being there as well."""
     node = max(brisa.nodes)
     brisa.label(node)
-    brisa.wait_for_rollout("daemonset/edge")
+    for workload in brisa.workloads():
+        brisa.wait_for_rollout(workload)
     for sensor in ("aula", "patio"):
         brisa.wait_for(f"{node}/{sensor}", "live")
     return node
