@@ -81,11 +81,14 @@ def undeploy(rendered: str, *, purge: bool) -> None:
         cluster.run("delete", "namespace", NAMESPACE, "--ignore-not-found")
         print(f"undeploy: the namespace {NAMESPACE} is gone, and all that was stored in it")
         return
+    # The edges first, and waited for: they hand over what they have while there is still who takes it.
+    ours = ("-n", NAMESPACE, "delete", "--ignore-not-found")
+    print(cluster.run(*ours, "daemonset", "edge", "--cascade=foreground", "--wait"), end="")
     documents = [one for one in rendered.split("\n---\n") if not KEPT.search(one)]
-    print(
-        cluster.run("delete", "--ignore-not-found", "-f", "-", given="\n---\n".join(documents)),
-        end="",
-    )
+    given = "\n---\n".join(documents)
+    print(cluster.run("delete", "--ignore-not-found", "-f", "-", given=given), end="")
+    # and what earlier deploys left under names with another hash
+    cluster.run(*ours, "secrets,configmaps", "-l", "app.kubernetes.io/part-of=brisa")
     print(
         f"undeploy: kept are the namespace {NAMESPACE} and its volumes, with the history in them;"
         " make undeploy PURGE=yes removes those too"
@@ -110,11 +113,9 @@ def _why(workload: str) -> str:
     name = workload.partition("/")[2]
     chosen = ("-n", NAMESPACE, "-l", f"app.kubernetes.io/name={name}")
     text = cluster.run("get", "pods", *chosen, "-o", "wide")
-    for words in (("logs", *chosen, "--all-containers", "--prefix", "--tail=5"),):
-        try:
-            text += cluster.run(*words)
-        except ClusterError as error:  # a container that has not started has no log, and says why
-            text += f"{error}\n"
+    # a container that has not started has no log, which is no error here
+    logs = ("logs", *chosen, "--all-containers", "--prefix", "--tail=5", "--ignore-errors")
+    text += cluster.run(*logs)
     return text + f"more: kubectl -n {NAMESPACE} describe pods -l app.kubernetes.io/name={name}"
 
 
