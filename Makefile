@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 PORT   ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run credentials certificates deploy undeploy test test-cluster chaos check bench \
-        lock schema screenshots clean
+.PHONY: help setup run images credentials certificates deploy undeploy test test-cluster chaos check \
+        bench lock schema screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ check: $(VENV)/.dev ## lint, format, types, import rule, YAML, shell, links
 bench: $(VENV)/.dev ## what is measured, as ratios within one run
 	@tools/packages
 	@$(BIN)/python -m bench.run $(ARGS)
+
+images: ## container images, by podman or docker; PLATFORM=linux/arm64, LOAD=k3s
+	@tools/images $(if $(PLATFORM),--platform "$(PLATFORM)") $(if $(LOAD),--load "$(LOAD)")
 
 schema: $(VENV)/.dev ## JSON Schemas and openapi.json, from the models
 	@$(BIN)/python -m tools.make_schema

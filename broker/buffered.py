@@ -59,6 +59,8 @@ class BufferedContext:
     def wrap_socket(
         self, sock: socket.socket, server_hostname: str, do_handshake_on_connect: bool
     ) -> BufferedSocket:
+        # else small packets wait for the ACK of those before (RFC 896), which comes 40 ms late
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._context is not None:
             sock = self._context.wrap_socket(
                 sock,

@@ -32,10 +32,10 @@ from broker.ids import ID_RULE, RESERVED_NODES, is_id
 
 DEFAULT_ROOT = "brisa"
 MAX_PAYLOAD_BYTES = 16 * 1024
-MAX_BACKFILL_BYTES = 128 * 1024
+MAX_LIST_BYTES = 128 * 1024  # a back-fill, or the account of many streams
 MAX_BACKFILL_READINGS = 500
 MAX_EARLIER_STREAMS = 32
-MAX_UNDATED_RANGES = 16
+MAX_NAMED_RANGES = 16
 # Wide enough for every sensor of the family (DHT22: -40 to 80 °C, 0 to 100 %), narrow enough that
 # an all-ones frame (6553.5) and a two's complement read as a magnitude (-3276) can never pass.
 TEMPERATURE_MIN_C, TEMPERATURE_MAX_C = -60.0, 125.0
@@ -253,11 +253,17 @@ class Mark(_Payload):
     missing: int = Field(
         default=0, ge=0, description="how many it lacks of those that it knows to exist"
     )
+    newest: int = Field(default=0, ge=0, le=SEQ_MAX, description="the highest that is stored")
     undated: list[Range] = Field(
         default_factory=list,
-        max_length=MAX_UNDATED_RANGES,
+        max_length=MAX_NAMED_RANGES,
         description="stored with the date of a clock that was not synchronised: if the date is"
         " known by now, send these again",
+    )
+    lost: list[Range] = Field(
+        default_factory=list,
+        max_length=MAX_NAMED_RANGES,
+        description="known to be lost: if they are there after all, send them",
     )
 
 
@@ -285,7 +291,7 @@ _SENSOR_KINDS = frozenset(kind.value for kind in Kind if kind is not Kind.STATUS
 
 def parse_payload(model: type[P], payload: bytes | bytearray) -> P:
     """Read a payload. Raises ContractError with one line that names field, value and rule."""
-    limit = MAX_BACKFILL_BYTES if model is Backfill else MAX_PAYLOAD_BYTES
+    limit = MAX_LIST_BYTES if model in {Backfill, Stored} else MAX_PAYLOAD_BYTES
     if len(payload) > limit:
         raise ContractError(f"{len(payload)} bytes: at most {limit} are allowed")
     try:

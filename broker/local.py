@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from broker import credentials
+from broker.ending import Ending
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
@@ -28,12 +27,16 @@ class BrokerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to start, where. `port` speaks 3.1.1, `port_v5` speaks 5; for Mosquitto they are one."""
+    """What to start, where. `port` speaks 3.1.1, `port_v5` speaks 5; for Mosquitto they are one.
+
+    host: the address that Mosquitto listens on; empty for all there are.
+    """
 
     kind: str
     state: Path
     port: int
     port_v5: int
+    host: str = LOOPBACK
 
     def describe(self) -> str:
         if self.kind == "mosquitto":
@@ -71,6 +74,16 @@ def prepare(kind: str, state: Path, port: int, port_v5: int | None, users: Itera
     return plan
 
 
+def write_for_another(state: Path, passwords: Path, port: int, users: Iterable[str]) -> None:
+    """Write what a Mosquitto that somebody else starts in `state` needs. Raises OSError.
+
+    It will listen on all addresses; so it does in a container, whose network is its own.
+    """
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    plan = Plan("mosquitto", state, port, port, host="")
+    _write_mosquitto(plan, credentials.make(passwords, users))
+
+
 def run(plan: Plan) -> int:
     """Become the broker, or run it until SIGTERM or Ctrl-C. Returns the exit code."""
     if plan.kind == "mosquitto":
@@ -79,12 +92,11 @@ def run(plan: Plan) -> int:
         os.execv(program, [program, "-c", "mosquitto.conf"])  # noqa: S606 - its pid is ours
     from iotcore import Broker  # noqa: PLC0415 - 14 MB that only this branch needs
 
-    done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
+    ending = Ending()
+    ending.watch()
     broker = Broker(config_path=str(plan.state / "embedded.toml"))
     broker.start()
-    while broker.is_running and not done.wait(0.5):
+    while broker.is_running and not ending.wait(0.5):
         pass
     ended_by_itself = not broker.is_running
     broker.stop()
@@ -109,7 +121,7 @@ def _write_mosquitto(plan: Plan, passwords: dict[str, str]) -> None:
     (plan.state / "conf.d").mkdir(exist_ok=True)
     (plan.state / "data").mkdir(exist_ok=True)
     credentials.write_hashes(plan.state / "passwords", passwords)
-    listener = f"listener {plan.port} {LOOPBACK}\n"
+    listener = f"listener {plan.port} {plan.host}".rstrip() + "\n"
     if os.geteuid() == 0:
         # Started by root it would become the user `mosquitto`, who may not enter our folder.
         listener += "user root\n"

@@ -18,7 +18,9 @@ class Backfiller:
     """Keeps a `CatchUp` for each sensor of the journal, and sends what they want sent.
 
     publish: of the publisher; raises NotConnectedError. lock: the publisher's, which guards all of
-    it. alone: has no other edge this node's name? per_s: readings a second at most.
+    it. alone: has no other edge this node's name? speaks: are the sensor's readings published? One
+    whose are not is in the journal only, since it was configured before. per_s: readings a second
+    at most.
     """
 
     def __init__(
@@ -28,6 +30,7 @@ class Backfiller:
         publish: Callable[[str, Backfill], None],
         lock: threading.RLock,
         alone: Callable[[], bool],
+        speaks: Callable[[str], bool],
         monotonic_s: Callable[[], float],
         after_s: float,
         per_s: float,
@@ -37,6 +40,7 @@ class Backfiller:
         self._publish = publish
         self._lock = lock
         self._alone = alone
+        self._speaks = speaks
         self._monotonic_s = monotonic_s
         self._after_s = after_s
         self._per_s = per_s
@@ -75,9 +79,17 @@ class Backfiller:
         with self._lock:
             return self.of(sensor).behind
 
+    def left(self) -> int:
+        """How many readings are not stored yet, as far as is known; 0 if there was no recorder."""
+        with self._lock:
+            return sum(catch_up.left for catch_up in self._catch_ups.values())
+
     def heard(self, sensor: str, stored: Stored) -> int | None:
         """See CatchUp.heard."""
         above = self.of(sensor).heard(stored) if sensor in self._catch_ups else None
+        for name, silent in self._catch_ups.items():
+            if not self._speaks(name):  # else its health tells the recorder that it exists
+                silent.recorder_is_there()
         self._wake.set()
         return above
 

@@ -8,7 +8,8 @@ a `stored` that goes back is believed: the recorder alone knows what its databas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
@@ -20,6 +21,7 @@ BATCH_READINGS = 200
 # With each new reading the journal dates some thousands of old ones; after so many, it is done.
 DATING_READINGS = 256
 ANSWER_FIRST_S, ANSWER_LONGEST_S = 5.0, 300.0
+_Range = tuple[UUID, int, int]  # first and last number
 
 
 class _Sent(NamedTuple):
@@ -34,7 +36,7 @@ class _Sent(NamedTuple):
         if mark is None or self.mark is None:
             return mark is not self.mark
         if self.batch.after is None:
-            return mark.undated != self.mark.undated
+            return (mark.undated, mark.lost) != (self.mark.undated, self.mark.lost)
         return (mark.seq, mark.missing) != (self.mark.seq, self.mark.missing)
 
 
@@ -46,8 +48,10 @@ class CatchUp:
         self._journal = journal
         self._after_s = after_s
         self._marks: dict[UUID, Mark] | None = None
+        self._heard: dict[UUID, Mark] | None = None  # the same, also when it no longer counts
         self._sent: _Sent | None = None
-        self._unanswered = 0
+        # How often in a row a batch of a stream was not answered: others go first, and it waits.
+        self._unanswered: Counter[UUID] = Counter()
         # Of the current stream the highest number that this process may have let out.
         self._stream: UUID | None = None
         self._let_out = 0
@@ -55,7 +59,8 @@ class CatchUp:
         # and once a range was looked through in vain, nobody looks for them.
         self._synchronised = False
         self._dates_come = 0
-        self._dateless: set[tuple[UUID, int, int]] = set()
+        self._dateless: set[_Range] = set()
+        self._gone: set[_Range] = set()  # what was called lost, and is not here
 
     def start(self) -> None:
         """Take note of what the journal held before this process."""
@@ -68,8 +73,14 @@ class CatchUp:
     def disconnected(self) -> None:
         """What was heard no longer counts."""
         self._marks = self._sent = None
-        self._unanswered = 0
+        self._unanswered.clear()
         self._dateless.clear()
+        self._gone.clear()
+
+    def recorder_is_there(self) -> None:
+        """There is one; if it has not said a word of this sensor, it has nothing of it."""
+        if self._marks is None:
+            self._marks = self._heard = {}
 
     def heard(self, stored: Stored) -> int | None:
         """The recorder's word. Returns None, or where numbers were used by somebody else.
@@ -81,12 +92,14 @@ class CatchUp:
         if len(stored.earlier) >= MAX_EARLIER_STREAMS:
             # of more streams than it can name, what it said before of the others still holds
             named = {**(self._marks or {}), **named}
-        self._marks = named
+        self._marks = self._heard = named
         sent = self._sent
         if sent is not None and sent.is_answered(named.get(sent.batch.stream)):
-            self._sent, self._unanswered = None, 0
+            self._sent = None
+            del self._unanswered[sent.batch.stream]
         mark = self._marks.get(self._stream) if self._stream is not None else None
-        return self._let_out if mark is not None and mark.seq > self._let_out else None
+        used = max(mark.seq, mark.newest) if mark is not None else 0
+        return self._let_out if used > self._let_out else None
 
     def let_out(self, stream: UUID, seq: int) -> None:
         """A reading, or a word of what there is, that is given to the broker: it may arrive."""
@@ -108,29 +121,49 @@ class CatchUp:
     @property
     def behind(self) -> int:
         """How many of the journal's readings the recorder has not said to have; 0 if unheard."""
-        if self._marks is None:
+        return self._behind(self._marks)
+
+    @property
+    def left(self) -> int:
+        """The same, as far as it was ever heard: also while there is no connection."""
+        return self._behind(self._heard)
+
+    def _behind(self, marks: Mapping[UUID, Mark] | None) -> int:
+        if marks is None:
             return 0
+        whole = {stream: mark.seq for stream, mark in marks.items()}
         return sum(
-            one.newest_seq - max(self._seq(one.stream), one.oldest_seq - 1)
+            max(0, one.newest_seq - max(whole.get(one.stream, 0), one.oldest_seq - 1))
             for one in self._journal.streams(self.sensor)
-            if one.newest_seq > self._seq(one.stream)
         )
 
     def next(self, now_s: float, *, alone: bool = True) -> Backfill | None:
         """The next batch, if one is due. now_s: monotonic. alone: no other edge has our name."""
         if self._marks is None or (self._sent is not None and now_s < self._sent.due_s):
             return None
-        batch = next(self._wanted(alone=alone), None)
+        if self._sent is not None:
+            self._unanswered[self._sent.batch.stream] += 1
+        batch = self._first(self._wanted(alone=alone))
         if batch is None:
-            self._sent, self._unanswered = None, 0
+            self._sent = None
             return None
-        again = self._sent is not None
-        self._unanswered = self._unanswered + 1 if again else 0
-        wait_s = min(ANSWER_LONGEST_S, ANSWER_FIRST_S * 2 ** min(self._unanswered, 10))
+        silent = min(self._unanswered[batch.stream], 10)
+        wait_s = min(ANSWER_LONGEST_S, ANSWER_FIRST_S * 2**silent)
         self._sent = _Sent(batch, self._marks.get(batch.stream), now_s + wait_s)
         if batch.readings and batch.stream == self._stream:
             self.let_out(batch.stream, batch.readings[-1].seq)
         return batch
+
+    def _first(self, wanted: Iterator[Backfill]) -> Backfill | None:
+        """The first of a stream that was answered last time, or of the one that was asked least."""
+        least = None
+        for batch in wanted:
+            silent = self._unanswered[batch.stream]
+            if not silent:
+                return batch
+            if least is None or silent < self._unanswered[least.stream]:
+                least = batch
+        return least
 
     def _wanted(self, *, alone: bool) -> Iterator[Backfill]:
         """What the recorder lacks, oldest stream first; then dates that it does not know."""
@@ -155,16 +188,28 @@ class CatchUp:
             over = mark.stream != current and mark.seq >= newest.get(mark.stream, 0)
             if mark.missing and known and over:
                 yield Backfill(stream=mark.stream, after=mark.seq, readings=[])
+        for mark in marks.values() if whole else ():  # called lost, and here: an old card is back
+            yield from self._those_of(mark.stream, mark.lost, self._gone)
         for mark in marks.values() if self._synchronised else ():
-            for first, last in mark.undated:
-                if (mark.stream, first, last) in self._dateless:
-                    continue
+            yield from self._those_of(mark.stream, mark.undated, self._dateless, dated=True)
+
+    def _those_of(
+        self,
+        stream: UUID,
+        ranges: Iterable[tuple[int, int]],
+        in_vain: set[_Range],
+        *,
+        dated: bool = False,
+    ) -> Iterator[Backfill]:
+        for first, last in ranges:
+            if (stream, first, last) not in in_vain:
                 rows = self._journal.between(
-                    mark.stream, first, last, BATCH_READINGS, synchronised_only=True
+                    stream, first, last, BATCH_READINGS, synchronised_only=dated
                 )
                 if rows:
-                    yield Backfill(stream=mark.stream, readings=rows)
-                self._dateless.add((mark.stream, first, last))
+                    yield Backfill(stream=stream, readings=rows)
+                else:
+                    in_vain.add((stream, first, last))
 
     def _is_due(self, stream: UUID, seq: int) -> bool:
         age_s = self._journal.age_s(stream, seq + 1)

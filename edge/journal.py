@@ -257,6 +257,12 @@ class Journal:
 
     def _use(self, db: JournalDb) -> None:
         self._db = db
+        for node in sorted({s.whose.node for s in db.streams.values() if not s.ours and s.rows}):
+            log.warning(
+                "journal %s: it has readings of node %s, too: they are kept, and not sent, unless"
+                " BRISA_NODE=%s",
+                *(self._path, node, node),
+            )
         self._to_salvage = [path for path in set_aside(self._path) if path.name not in db.salvaged]
         if self._to_salvage and not self._gave_up:
             self._salvage = threading.Thread(

@@ -44,8 +44,7 @@ class JournalDb(JournalFile):
     ) -> None:
         # The log, and what is pruned late, have their part of the bound.
         wal_pages = max(16, min(1000, max_bytes // 16 // FRAME_BYTES))
-        super().__init__(path, clock=clock, wal_pages=wal_pages)
-        self._node = node
+        super().__init__(path, node=node, clock=clock, wal_pages=wal_pages)
         self._kept_ms = round(days * 86_400_000)
         self._max_bytes = max_bytes
         self._max_pages = (max_bytes - 2 * wal_pages * FRAME_BYTES) // PAGE_BYTES - 16
@@ -64,7 +63,7 @@ class JournalDb(JournalFile):
 
     def append(self, sensor: str, sample: Sample, source: str) -> Reading:
         stream = self.current.get(sensor)
-        whose = stream.whose if stream else Whose(uuid4(), self._node, sensor)
+        whose = stream.whose if stream else Whose(uuid4(), self.node, sensor)
         row = Row(
             stream.newest_seq + 1 if stream else 1,
             (sample.measured_at - EPOCH) // MS,
@@ -112,7 +111,7 @@ class JournalDb(JournalFile):
             return
         with self.transaction(durable=True):
             self.one("UPDATE stream SET last = ? WHERE key = ?", above, old.key)
-            new = self.begin(Whose(uuid4(), self._node, sensor), CURRENT)
+            new = self.begin(Whose(uuid4(), self.node, sensor), CURRENT)
             while moving := self.rows(old, above + 1, old.newest_seq, 1000):
                 for row in moving:
                     self.delete(old, row.seq)

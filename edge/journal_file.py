@@ -38,10 +38,11 @@ from edge.journal_log import log_is_whole
 
 
 class JournalFile:
-    """One SQLite database; `path` None keeps it in memory."""
+    """One SQLite database; `path` None keeps it in memory. node: whose it is."""
 
-    def __init__(self, path: Path | None, *, clock: Clock, wal_pages: int) -> None:
+    def __init__(self, path: Path | None, *, node: str, clock: Clock, wal_pages: int) -> None:
         self.path = path
+        self.node = node
         self.streams: dict[UUID, Stream] = {}
         self.current: dict[str, Stream] = {}  # by sensor
         self.offset_ms = 0  # elapsed = the monotonic clock of this boot + this
@@ -87,9 +88,9 @@ class JournalFile:
         if same_boot and log_whole is False:
             raise Damaged("its log is broken")
         ended_in_order = state["clean"] and log_whole is None
-        if not ended_in_order and not (same_boot and log_whole):
-            # The power was cut, or the log is gone: readings that were published may be missing,
-            # and their numbers must never be given to others.
+        if not same_boot or not (ended_in_order or log_whole):
+            # The power was cut, or the log is gone, or this is an old copy of the card: readings
+            # that were published may be missing, and their numbers must never be given to others.
             self.one("UPDATE stream SET state = ? WHERE state = ?", EARLIER, CURRENT)
         self.load()
         if not same_boot:
@@ -221,7 +222,8 @@ class JournalFile:
 
     def _know(self, stream: Stream) -> None:
         self.streams[stream.whose.uuid] = stream
-        if stream.state == CURRENT:
+        stream.ours = stream.whose.node == self.node
+        if stream.state == CURRENT and stream.ours:
             self.current[stream.whose.sensor] = stream
 
     def _select(

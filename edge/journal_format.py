@@ -131,6 +131,7 @@ class Stream:
     key: int
     whose: Whose
     state: int
+    ours: bool = True  # not of another node, whose file this was
     rows: int = 0
     oldest_seq: int = 0
     newest_seq: int = 0
@@ -140,7 +141,8 @@ class Stream:
 
     @property
     def shown(self) -> bool:
-        return self.state == CURRENT or (self.rows > 0 and self.state != ARRIVING)
+        here = self.state == CURRENT or (self.rows > 0 and self.state != ARRIVING)
+        return self.ours and here
 
     def ids(self, first: int = 0, last: int = SEQ_LIMIT) -> tuple[int, int]:
         """What the ids of these numbers lie between."""

@@ -28,6 +28,7 @@ from broker.contract import (
     Topics,
     parse_payload,
 )
+from broker.ending import Ending
 from broker.session import Message, NotConnectedError, Session, Subscription, Will, unique_client_id
 from edge.backfill import Backfiller
 from edge.clock import Clock
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 # Counters in a health message may be this old; a change of state is said at once.
 HEALTH_EVERY_S = 60.0
+LOOK_S = 0.1  # while handing over
 
 
 @dataclass
@@ -79,6 +81,7 @@ class Publisher:
             publish=self._backfill,
             lock=self._lock,
             alone=lambda: not self.twin,
+            speaks=self._samplers.__contains__,
             monotonic_s=clock.monotonic_s,
             after_s=settings.backfill_after_s,
             per_s=settings.backfill_per_s,
@@ -110,6 +113,17 @@ class Publisher:
         """Connect. The journal is open by now. Raises OSError for unreadable TLS files."""
         self.backfiller.start()
         self.session.start()
+
+    def hand_over(self, drain_s: float, hurry: Ending) -> None:
+        """Wait until the recorder has everything; at most so long, or until told to hurry."""
+        end_s = self._clock.monotonic_s() + drain_s
+        left = self.backfiller.left()
+        if left and drain_s:
+            log.info("the recorder lacks %d readings: they are handed over first", left)
+        while left and self._clock.monotonic_s() < end_s and not hurry.wait(LOOK_S):
+            left = self.backfiller.left()
+        if left and drain_s:
+            log.warning("%d readings are in the journal only, and not stored yet", left)
 
     def stop(self) -> None:
         """Say `offline` (an orderly good-bye keeps the will unsaid), deliver it, and leave."""
@@ -192,10 +206,9 @@ class Publisher:
             if above is None:
                 return
             log.warning(
-                "sensor %s: the recorder has readings up to %d that are not of this journal, which"
-                " ended at %d: was an old copy of it put back? A new stream begins",
+                "sensor %s: the recorder has readings past %d that are not of this journal: was an"
+                " old copy of it put back? A new stream begins",
                 name,
-                stored.seq,
                 above,
             )
             self._journal.fork(name, above)

@@ -75,6 +75,15 @@ class EdgeSettings(BrokerSettings):
     backfill_per_s: Annotated[
         float, Field(ge=1, le=100_000, description="readings sent again in a second, at most")
     ] = 1000.0
+    drain_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=3600,
+            description="after SIGTERM, wait so long until the recorder has all readings; a"
+            " second SIGTERM ends it",
+        ),
+    ] = 0.0
     sysfs_root: Annotated[Path, Field(description="where sysfs is mounted")] = Path("/sys")
     dev_root: Annotated[Path, Field(description="where the devices are")] = Path("/dev")
 
@@ -92,7 +101,7 @@ class EdgeSettings(BrokerSettings):
     def journal_path(self) -> Path:
         """`journal`, or where a user's programs keep their state (XDG Base Directory)."""
         if self.journal is not None:
-            return self.journal
+            return self.journal.expanduser()
         # without a home (a user that nobody made) where it was started
         state = (
             os.environ.get("XDG_STATE_HOME") or Path(os.environ.get("HOME", ".")) / ".local/state"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
+from broker.ending import Ending
 from broker.logs import configure
 from broker.probes import HealthServer
 from broker.settings import SettingsError, load, unknown_variables
@@ -63,9 +62,8 @@ def run(_options: argparse.Namespace | None = None, clock: Clock | None = None) 
     health = HealthServer(
         Health(samplers, publisher, journal, clock), settings.health_host, settings.health_port
     )
-    done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
+    ending = Ending()
+    ending.watch()
     try:
         journal.open()
         if settings.health_port:
@@ -84,11 +82,13 @@ def run(_options: argparse.Namespace | None = None, clock: Clock | None = None) 
     )
     for sampler in samplers:
         sampler.start()
-    while not done.wait(3600):
-        pass
+    ending.wait()
     log.info("stopping")
     for sampler in samplers:
         sampler.stop()
+    hurry = Ending()
+    hurry.watch()  # a second signal
+    publisher.hand_over(settings.drain_s, hurry)
     publisher.stop()
     health.stop()
     journal.close()

@@ -82,7 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("-o", "--output", default="-", metavar="FILE", help="- is standard output")
     importer = command("import", "take in what `export` or an edge's `journal export` wrote")
     importer.add_argument("files", nargs="+", metavar="FILE", help="JSON lines or CSV; -: stdin")
-    audit = command("audit", "say what is stored, missing and lost; exit code 1 if anything is")
+    audit = command(
+        "audit",
+        "say what is stored, missing and lost; exit code 0: all is stored, 1: something is missing"
+        " or lost, 2: it cannot be said, for there was an error",
+    )
     audit.add_argument("--json", action="store_true", help="the account as JSON")
     audit.add_argument(
         "--verify", action="store_true", help="count the raw readings, and compare them with it"

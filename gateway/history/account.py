@@ -7,16 +7,16 @@ after years.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, ScalarSelect, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, ScalarSelect, Select, func, select
 
+from gateway.history.ledger import LOST, STORED
 from gateway.history.moments import moment
 from gateway.history.schema import NO_CLOCK_BEFORE_MS, minute, reading, sensor, span, stream
-from gateway.history.spans import Spans
 from gateway.history.views import AuditView, LostSpan, SensorAudit, StreamAudit
 
 LISTED_SPANS = 50
@@ -49,18 +49,18 @@ def audit(connection: Connection) -> AuditView:
         .order_by(sensor.c.node, sensor.c.name, stream.c.first_heard_ms, stream.c.id)
     )
     streams: Sequence[Any] = connection.execute(every).all()
-    spans: dict[tuple[int, str], list[Row[Any]]] = defaultdict(list)
-    of_interest = select(span).where(span.c.kind.in_(("stored", "lost")))
-    for row in connection.execute(of_interest.order_by(span.c.stream_id, span.c.first_seq)):
-        spans[row.stream_id, row.kind].append(row)
+    sums = {(row.stream_id, row.kind): row for row in connection.execute(_SUMS)}
+    lost: dict[int, list[LostSpan]] = defaultdict(list)
+    for row in connection.execute(_newest_lost()):
+        lost[row.stream_id].append(_lost(row))
     sensors = []
     for (node, name), of_sensor in groupby(streams, lambda row: (row.node, row.name)):
         group = list(of_sensor)
-        audits = [_stream(row, spans) for row in group if row.id is not None]
+        audits = [_stream(row, sums, lost[row.id]) for row in group if row.id is not None]
         newest_ms = max((row.newest_ms for row in group if row.newest_ms is not None), default=None)
         raw_ms = min((row.first_ms for row in group if row.first_ms is not None), default=None)
         minute_s = group[0].minute_s
-        sums = {
+        totals = {
             count: sum(getattr(one, count) for one in audits)
             for count in ("stored", "missing", "lost", "gaps")
         }
@@ -73,7 +73,7 @@ def audit(connection: Connection) -> AuditView:
                 first_at=first_at,
                 newest_at=newest_at,
                 streams=audits,
-                **sums,
+                **totals,
             )
         )
     return AuditView(sensors=sensors)
@@ -92,32 +92,54 @@ def _first(column: Column[int], mine: ColumnElement[bool], since: int) -> Scalar
     return query.limit(1).scalar_subquery()
 
 
-def _stream(row: Row[Any], spans: dict[tuple[int, str], list[Row[Any]]]) -> StreamAudit:
-    stored, lost = (
-        Spans((one.first_seq, one.last_seq) for one in spans[row.id, kind])
-        for kind in ("stored", "lost")
+_SUMS = (
+    select(
+        span.c.stream_id,
+        span.c.kind,
+        func.count().label("ranges"),
+        func.sum(span.c.last_seq - span.c.first_seq + 1).label("numbers"),
+        func.min(span.c.first_seq).label("first_seq"),
+        func.max(span.c.last_seq).label("last_seq"),
     )
-    there = Spans(sorted([*stored, *lost]))
-    last_seq = max([row.newest_seq, *(last for _, last in there)])
-    gaps = spans[row.id, "lost"]
-    gaps.sort(key=lambda one: (one.noted_ms, one.first_seq), reverse=True)
+    .where(span.c.kind.in_((STORED, LOST)))
+    .group_by(span.c.stream_id, span.c.kind)
+)
+
+
+def _newest_lost() -> Select[Any]:
+    """Of each stream, newest first."""
+    order = span.c.noted_ms.desc(), span.c.first_seq.desc()
+    place = func.row_number().over(partition_by=span.c.stream_id, order_by=order)
+    ranked = select(span, place.label("place")).where(span.c.kind == LOST).subquery()
+    newest = select(ranked).where(ranked.c.place <= LISTED_SPANS)
+    return newest.order_by(ranked.c.stream_id, ranked.c.place)
+
+
+def _stream(
+    row: Row[Any], sums: Mapping[tuple[int, str], Row[Any]], lost_spans: list[LostSpan]
+) -> StreamAudit:
+    stored, lost = sums.get((row.id, STORED)), sums.get((row.id, LOST))
+    last_seq = max(row.newest_seq, *(each.last_seq for each in (stored, lost) if each), 0)
+    # whole numbers: some databases sum up as decimals
+    stored_total, lost_total = (int(each.numbers) if each else 0 for each in (stored, lost))
     return StreamAudit(
         stream=UUID(row.uuid),
-        first_seq=min((first for first, _ in stored), default=None),
+        first_seq=stored.first_seq if stored else None,
         last_seq=last_seq,
-        stored=stored.total(),
-        missing=last_seq - there.total(),
-        lost=lost.total(),
-        gaps=len(gaps),
-        lost_spans=[
-            LostSpan(
-                first_seq=one.first_seq,
-                last_seq=one.last_seq,
-                count=one.last_seq - one.first_seq + 1,
-                noted_at=moment(one.noted_ms),
-                after_at=None if one.after_ms is None else moment(one.after_ms),
-                before_at=None if one.before_ms is None else moment(one.before_ms),
-            )
-            for one in gaps[:LISTED_SPANS]
-        ],
+        stored=stored_total,
+        missing=last_seq - stored_total - lost_total,
+        lost=lost_total,
+        gaps=lost.ranges if lost else 0,
+        lost_spans=lost_spans,
+    )
+
+
+def _lost(row: Row[Any]) -> LostSpan:
+    return LostSpan(
+        first_seq=row.first_seq,
+        last_seq=row.last_seq,
+        count=row.last_seq - row.first_seq + 1,
+        noted_at=moment(row.noted_ms),
+        after_at=None if row.after_ms is None else moment(row.after_ms),
+        before_at=None if row.before_ms is None else moment(row.before_ms),
     )

@@ -52,7 +52,7 @@ def run(settings: HistorySettings, options: argparse.Namespace) -> int:
         raise
     except OSError as error:
         print(f"history: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
-    return 1
+    return 2 if options.command == "audit" else 1  # 1: it was read, and is not whole
 
 
 def _progress(unit: str, total: int | None = None) -> tqdm[Any]:

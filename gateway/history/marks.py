@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from broker.contract import MAX_EARLIER_STREAMS, MAX_UNDATED_RANGES, Mark, Stored
-from gateway.history.ledger import UNDATED
+from broker.contract import MAX_EARLIER_STREAMS, MAX_NAMED_RANGES, Mark, Stored
+from gateway.history.ledger import LOST, STORED, UNDATED
 from gateway.history.schema import AnyRow, sensor, span, stream
+from gateway.history.spans import Range
 
 # A journal keeps a stream's readings for 7 days: so long after the last sign of it, and a day
 # more, an edge may want to know how far it is.
@@ -29,15 +30,15 @@ def marks(connection: Connection, now_ms: int, sensor_ids: Iterable[int]) -> dic
     for ids in chunks(sensor_ids):
         for row in connection.execute(_streams(ids, now_ms)):
             streams[row.node, row.name].append(row)
-    undated: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    spans: dict[int, dict[str, list[Range]]] = defaultdict(lambda: defaultdict(list))
     for ids in chunks(row.id for rows in streams.values() for row in rows):
-        ranges = sa.select(span.c.stream_id, span.c.first_seq, span.c.last_seq)
-        of_these = ranges.where(span.c.kind == UNDATED, span.c.stream_id.in_(ids))
-        for stream_id, first, last in connection.execute(of_these.order_by(span.c.first_seq)):
-            undated[stream_id].append((first, last))
+        ranges = sa.select(span.c.stream_id, span.c.kind, span.c.first_seq, span.c.last_seq)
+        of_these = ranges.where(span.c.stream_id.in_(ids)).order_by(span.c.first_seq)
+        for stream_id, kind, first, last in connection.execute(of_these):
+            spans[stream_id][kind].append((first, last))
     said = {}
     for key, rows in streams.items():
-        current, *earlier = (_mark(row, undated[row.id]) for row in rows)
+        current, *earlier = (_mark(row, spans[row.id]) for row in rows)
         said[key] = Stored(**dict(current), earlier=earlier)
     return said
 
@@ -73,9 +74,16 @@ def _streams(sensor_ids: Sequence[int], now_ms: int) -> sa.Select[Any]:
     return said.order_by(ranked.c.sensor_id, ranked.c.place)
 
 
-def _mark(row: AnyRow, undated: list[tuple[int, int]]) -> Mark:
-    newest = undated[-MAX_UNDATED_RANGES:]
-    return Mark(stream=UUID(row.uuid), seq=row.watermark, missing=row.missing, undated=newest)
+def _mark(row: AnyRow, spans: Mapping[str, list[Range]]) -> Mark:
+    stored = spans.get(STORED)
+    return Mark(
+        stream=UUID(row.uuid),
+        seq=row.watermark,
+        missing=row.missing,
+        newest=stored[-1][1] if stored else 0,
+        undated=spans.get(UNDATED, [])[-MAX_NAMED_RANGES:],
+        lost=spans.get(LOST, [])[-MAX_NAMED_RANGES:],
+    )
 
 
 def chunks(values: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 LATEST_MS = 253_402_300_799_000  # the end of 9999
 ALLOWED = "allowed are ISO 8601 with a zone (2026-05-03T12:00:00Z) and a date (2026-05-03, UTC)"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH, _MS = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -15,9 +15,14 @@ def moment(ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=ms)
 
 
+def exactly(value: datetime) -> int:
+    """In milliseconds; before 1970 they are negative."""
+    return (value - _EPOCH) // _MS
+
+
 def milliseconds(value: datetime) -> int:
     """No further back than 1970, and no further on than dates go."""
-    return min(max((value - _EPOCH) // timedelta(milliseconds=1), 0), LATEST_MS)
+    return min(max(exactly(value), 0), LATEST_MS)
 
 
 def parsed(text: str) -> int:

@@ -7,18 +7,18 @@ store's `read` to say: a StoreError.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
 
 from gateway.history.account import audit, first_ms
 from gateway.history.moments import moment
 from gateway.history.schema import hour, minute, reading, sensor, stream
+from gateway.history.store import Store
 from gateway.history.views import Extremes, HistoryView, Point
 from gateway.views import DEFAULT_INTERVAL_S
 
-__all__ = ["CSV_HEADER", "Raw", "Reads", "audit", "csv", "history", "iso", "known", "rows"]
+__all__ = ["CSV_HEADER", "Raw", "audit", "csv", "history", "iso", "known", "rows"]
 GAP_INTERVALS = 3
 CHUNK_ROWS = 5000
 MAX_RAW_STREAMS = 1000  # as many as any database takes in one query
@@ -27,12 +27,6 @@ CSV_HEADER = (
 )
 _PARTS = ("min", "sum", "max")
 _UNIT_MS = {"hour": 3_600_000, "minute": 60_000, "reading": 1}
-
-
-class Reads(Protocol):
-    """The part of a Store that is used here."""
-
-    def read(self) -> AbstractContextManager[Connection]: ...
 
 
 class Raw(NamedTuple):
@@ -171,7 +165,7 @@ def _point(at_ms: int, row: Sequence[Any], scale: int) -> Point:
 
 
 def rows(
-    store: Reads,
+    store: Store,
     key: tuple[str, str] | None = None,
     from_ms: int | None = None,
     to_ms: int | None = None,

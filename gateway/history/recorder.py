@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from broker.contract import (
-    MAX_BACKFILL_BYTES,
+    MAX_LIST_BYTES,
     MAX_PAYLOAD_BYTES,
     Backfill,
     ContractError,
@@ -89,14 +89,11 @@ class Recorder:
         self.on_up = self._announcer.on_up  # for the session to call
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-        self._progress_s = 0.0
         self._unchecked = True  # is the schema as it must be? asked again after every fault
         self._was_open = False
-        self._retry_s = 0.0
-        self._away_since_s = self._said_away_s = 0.0
-        self._dropped_before = 0
-        self._left = 0
-        self._next_prune_s = 0.0
+        self._progress_s = self._next_prune_s = 0.0
+        self._retry_s = self._away_since_s = self._said_away_s = 0.0
+        self._dropped_before = self._left = 0
         self._rejected_before: Counter[str] = Counter()
 
     def watch(self, session: Session) -> None:
@@ -128,7 +125,7 @@ class Recorder:
             self.rejections.count("foreign_topic", str(error))
             return
         payload = bytes(message.payload)
-        most = MAX_BACKFILL_BYTES if topic.kind is Kind.BACKFILL else MAX_PAYLOAD_BYTES
+        most = MAX_LIST_BYTES if topic.kind is Kind.BACKFILL else MAX_PAYLOAD_BYTES
         if len(payload) > most:
             self.rejections.count("bad_payload", f"{message.topic}: {len(payload)} bytes")
         elif payload and topic.kind in HEARD:  # empty: somebody has cleared what was retained

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable
 
 from broker import logs
 from broker.contract import Topics
+from broker.ending import Ending
 from broker.probes import HealthServer
 from broker.session import Session, Subscription, unique_client_id
 from broker.settings import unknown_variables
@@ -30,9 +29,8 @@ def run(settings: HistorySettings) -> int:
     logs.configure(settings.log_level, settings.log_format, "recorder")
     for line in unknown_variables(os.environ, HistorySettings):
         log.warning("%s", line)
-    done = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: done.set())
+    ending = Ending()
+    ending.watch()
     try:
         store = Store(settings.history_url, settings.secret)
     except StoreError as error:
@@ -51,7 +49,7 @@ def run(settings: HistorySettings) -> int:
         Rejections(causes=CAUSES, fate="not stored"),
         commit_s=settings.commit_s,
         prune=remove,
-        on_end=done.set,
+        on_end=ending.end,
     )
     session = Session(
         settings,
@@ -77,8 +75,7 @@ def run(settings: HistorySettings) -> int:
         return 1
     log.info("from %s into %s", session.where, store.shown)
     recorder.start()
-    while not done.wait(3600):
-        pass
+    ending.wait()
     log.info("stopping")
     written = recorder.stop()
     session.stop()

@@ -57,7 +57,9 @@ def _when_and_why(span: LostSpan, language: str, now: datetime) -> tuple[str, st
     days = [_day(at, language, now) for at in (span.after_at, span.before_at) if at is not None]
     when = texts["of_day" if len(set(days)) == 1 else "of_days"] if days else ""
     why = texts["aged"]
-    if span.after_at is not None and (silence := span.noted_at - span.after_at) > OUTAGE:
+    # with both dates it is sure that nothing lies in between, not even what was sent again later
+    silence = span.before_at - span.after_at if span.before_at and span.after_at else OUTAGE
+    if silence > OUTAGE:
         hours = round(silence / timedelta(hours=1))
         unit, n = ("days", round(hours / 24)) if hours >= 48 else ("hours", hours)
         why = texts["silent"].format(duration=_counted(unit, n, language))

@@ -32,18 +32,6 @@ class Spans:
     def __contains__(self, number: object) -> bool:
         return isinstance(number, int) and self.around(number) is not None
 
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Spans)
-            and self._firsts == other._firsts
-            and (self._lasts == other._lasts)
-        )
-
-    __hash__ = None  # type: ignore[assignment]  # it changes
-
-    def __repr__(self) -> str:
-        return f"Spans({list(self)})"
-
     def around(self, number: int) -> Range | None:
         """The range that the number is in."""
         at = bisect_left(self._lasts, number)
@@ -82,8 +70,3 @@ class Spans:
     def total(self) -> int:
         """How many numbers."""
         return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
-
-    def reach(self) -> int:
-        """The highest N for which 1 to N are all in it; 0 if 1 is not."""
-        first = self.around(1)
-        return first[1] if first else 0

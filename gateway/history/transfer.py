@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, ValidationError
@@ -17,7 +17,6 @@ from broker.contract import (
     Backfill,
     Measured,
     Reading,
-    Stored,
     checked_id,
     one_line,
 )
@@ -26,7 +25,8 @@ from gateway.history.marks import chunks
 from gateway.history.moments import milliseconds
 from gateway.history.schema import reading, sensor, span, stream
 from gateway.history.spans import Spans
-from gateway.history.writer import Heard
+from gateway.history.store import Store
+from gateway.history.writer import Heard, Writer
 
 COLUMNS = query.CSV_HEADER.strip().split(",")
 BATCH_ROWS = 5000
@@ -44,16 +44,10 @@ class Line(Reading):
     sensor: Annotated[str, AfterValidator(lambda value: checked_id("sensor", value))]
 
 
-class Writes(Protocol):
-    """The part of a Writer that this takes."""
-
-    def write(self, batch: Sequence[Heard]) -> dict[Key, Stored]: ...
-
-
 # ---- out
 
 
-def sensors(store: query.Reads) -> list[Key]:
+def sensors(store: Store) -> list[Key]:
     """All that the database knows, sorted. Raises StoreError."""
     every = select(sensor.c.node, sensor.c.name).order_by(sensor.c.node, sensor.c.name)
     with store.read() as connection:
@@ -61,7 +55,7 @@ def sensors(store: query.Reads) -> list[Key]:
 
 
 def exported(
-    store: query.Reads, keys: Iterable[Key], from_ms: int | None, to_ms: int | None, *, as_csv: bool
+    store: Store, keys: Iterable[Key], from_ms: int | None, to_ms: int | None, *, as_csv: bool
 ) -> Iterator[tuple[int, str]]:
     """How many readings, and their lines; sensor by sensor, stream by stream, by seq.
 
@@ -91,7 +85,7 @@ class Import:
     """
 
     def __init__(
-        self, store: query.Reads, writer: Writes, on_refused: Callable[[int, str], None]
+        self, store: Store, writer: Writer, on_refused: Callable[[int, str], None]
     ) -> None:
         self.new = self.known = self.refused = self.differ = 0
         self._store = store

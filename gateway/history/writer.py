@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -21,6 +20,7 @@ from gateway.history import rollup
 from gateway.history.dialects import bulk_insert, upsert
 from gateway.history.ledger import Ledger, Room, Row, Taken
 from gateway.history.marks import Key, chunks, marks
+from gateway.history.moments import exactly
 from gateway.history.schema import NO_CLOCK_BEFORE_MS, AnyRow, reading, sensor, span, stream
 from gateway.history.store import Conflict, Refused, Store, StoreError
 
@@ -35,7 +35,6 @@ CAUSES = (
 # pins; an edge begins a stream when its power was cut: 700 a year if that is done each evening.
 MAX_SENSORS, MAX_SENSORS_PER_NODE, MAX_STREAMS_PER_SENSOR = 2000, 200, 100_000
 TRIES = 5  # of a transaction that another recorder was in the way of
-_EPOCH, _MS = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
 
 class Heard(NamedTuple):
@@ -116,7 +115,7 @@ class _Stream:
         """A reading; False if it cannot be stored."""
         right = one.clock_synchronised
         taken = self.ledger.take(one.seq, synchronised=right)
-        measured_ms = (one.measured_at - _EPOCH) // _MS
+        measured_ms = exactly(one.measured_at)
         if taken is Taken.NEW:
             self.new[one.seq] = (
                 *(measured_ms, right),

@@ -201,13 +201,20 @@
   const SECTION = "history";
   async function renewHistory() {
     const shown = document.getElementById(SECTION);
-    if (document.hidden || !shown || shown.contains(document.activeElement)) return;
-    const answer = await fetch(`/history?lang=${settings.language}`);
+    if (document.hidden || !shown) return;
+    const url = `/history?lang=${settings.language}`;
+    const answer = await fetch(url, { signal: AbortSignal.timeout(20000) });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = answer.ok && page.getElementById(SECTION);
-    if (fresh && !fresh.isEqualNode(shown)) shown.replaceWith(fresh);
+    if (!fresh) throw new Error(answer.statusText);
+    if (fresh.isEqualNode(shown)) return;
+    const focused = shown.contains(document.activeElement) && document.activeElement.href;
+    shown.replaceWith(fresh);
+    if (focused) [...fresh.querySelectorAll("a")].find((link) => link.href === focused)?.focus();
   }
-  const renew = () => renewHistory().catch(() => {}); // the page says by itself that it is alone
+  // What cannot be renewed is no longer called complete; the page says by itself that it is alone.
+  const renew = () =>
+    renewHistory().catch(() => document.getElementById(SECTION)?.toggleAttribute("data-stale", true));
   setInterval(renew, 30000);
   document.addEventListener("visibilitychange", renew);
   document.querySelectorAll(".since time[datetime]").forEach((time) => {

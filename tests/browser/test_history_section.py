@@ -37,17 +37,6 @@ def system(mosquitto: RunningBroker, past: Past, sqlite: Database) -> Iterator[S
         system.close()
 
 
-# How often the script asks the gateway when it is time to.
-ASKS = """() => {
-    const fetch = window.fetch;
-    let asked = 0;
-    window.fetch = (...what) => { asked += 1; return fetch(...what); };
-    document.dispatchEvent(new Event("visibilitychange"));
-    window.fetch = fetch;
-    return asked;
-}"""
-
-
 def until(page: Page, text: str) -> None:
     """Wait until the section has it; looking at the page again renews it before its 30 s."""
     page.wait_for_function(
@@ -98,7 +87,7 @@ def test_a_database_that_goes_away_and_comes_back_is_said(
 
 
 def test_the_csv_is_a_download_and_a_link_that_has_the_focus_keeps_it(
-    system: System, watched: Watched
+    system: System, watched: Watched, past: Past
 ) -> None:
     page = watched.page
     page.goto(system.url)
@@ -109,6 +98,23 @@ def test_the_csv_is_a_download_and_a_link_that_has_the_focus_keeps_it(
     assert download.value.suggested_filename == "pi-1_dht11.csv"
     assert download.value.path().read_text().startswith("node,sensor,stream,seq,")
     link.focus()
-    assert page.evaluate(ASKS) == 0
-    link.blur()
-    assert page.evaluate(ASKS) == 1
+    expect(link).to_be_focused()
+    past.readings([6, 7], after=4)
+    until(page, "Se perdió 1 lectura")
+    expect(link).to_be_focused()
+
+
+def test_what_cannot_be_renewed_is_not_called_complete_any_more(
+    system: System, watched: Watched
+) -> None:
+    page = watched.page
+    page.goto(system.url)
+    until(page, "guardadas")
+    mark = page.locator(".mark")
+    expect(mark).to_be_visible()
+    page.route("**/history?*", lambda route: route.abort())
+    page.evaluate("() => document.dispatchEvent(new Event('visibilitychange'))")
+    expect(mark).to_be_hidden()
+    page.unroute("**/history?*")
+    until(page, "guardadas")
+    expect(mark).to_be_visible()

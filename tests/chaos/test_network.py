@@ -107,7 +107,8 @@ def test_a_half_open_connection_for_longer_than_every_keep_alive(
         eventually("it tries again", lambda: proxy.connections > before)
         proxy.switch(Mode.PASS)
         lines.chaos.caught_up()
-        assert lines.chaos.ear.sent_again
+        if held == "recorder":  # what it did not hear; the edge's own queue may have held all
+            assert lines.chaos.ear.sent_again
         lines.chaos.prove()
 
 

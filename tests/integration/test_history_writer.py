@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from broker.contract import (
-    MAX_UNDATED_RANGES,
+    MAX_NAMED_RANGES,
     SEQ_MAX,
     Backfill,
     Mark,
@@ -253,7 +253,9 @@ class Model:
             assert mark.seq == account.mark
             assert mark.missing == account.newest - len(account.rows.keys() | account.lost)
             undated = Spans((seq, seq) for seq, row in account.rows.items() if not row.right)
-            assert mark.undated == list(undated)[-MAX_UNDATED_RANGES:]
+            assert mark.undated == list(undated)[-MAX_NAMED_RANGES:]
+            assert mark.lost == list(Spans((seq, seq) for seq in account.lost))[-MAX_NAMED_RANGES:]
+            assert mark.newest == max(account.rows, default=0)
 
 
 def batches(rng: random.Random, numbers: int) -> list[Heard]:
@@ -465,11 +467,13 @@ def test_what_is_said_after_the_commit(store: Store) -> None:
     one = writer_on(store)
     assert one.write([]) == {}
     assert one.write([live(A, measured(1)), live(A, measured(2)), live(A, measured(4))]) == {
-        ("pi-1", "dht11"): Stored(stream=A, seq=2, missing=1)
+        ("pi-1", "dht11"): Stored(stream=A, seq=2, missing=1, newest=4)
     }
-    assert one.write([again(A, measured(3))]) == {("pi-1", "dht11"): Stored(stream=A, seq=4)}
+    assert one.write([again(A, measured(3))]) == {
+        ("pi-1", "dht11"): Stored(stream=A, seq=4, newest=4)
+    }
     assert one.write([live(B, measured(1), node="pi-2")]) == {
-        ("pi-2", "dht11"): Stored(stream=B, seq=1)
+        ("pi-2", "dht11"): Stored(stream=B, seq=1, newest=1)
     }
     assert every_mark(store).keys() == {("pi-1", "dht11"), ("pi-2", "dht11")}
 
@@ -479,8 +483,8 @@ def test_a_stream_is_its_sensors_own(store: Store) -> None:
     one = writer_on(store)
     one.write([live(A, measured(1)), live(A, measured(2))])
     hostile = [live(A, measured(seq, t=99.0), node="pi-2") for seq in (1, 2, 3)]
-    assert one.write(hostile) == {("pi-2", "dht11"): Stored(stream=A, seq=3)}
-    assert every_mark(store)["pi-1", "dht11"] == Stored(stream=A, seq=2)
+    assert one.write(hostile) == {("pi-2", "dht11"): Stored(stream=A, seq=3, newest=3)}
+    assert every_mark(store)["pi-1", "dht11"] == Stored(stream=A, seq=2, newest=2)
 
 
 def test_the_first_value_stays_and_a_right_date_replaces_a_wrong_one(store: Store) -> None:
@@ -494,6 +498,18 @@ def test_the_first_value_stays_and_a_right_date_replaces_a_wrong_one(store: Stor
     with store.read() as connection:
         row = connection.execute(sa.select(reading)).one()
     assert (row.measured_ms, row.synchronised, row.temperature_c) == (70_000, True, 1.0)
+
+
+def test_readings_that_get_another_date_leave_nothing_where_they_were(store: Store) -> None:
+    one = writer_on(store)
+    seqs = range(1, 4)
+    one.write([again(A, *(measured(seq, seq * 40_000, right=False) for seq in seqs))])
+    one.write([again(A, *(measured(seq, NOW_MS) for seq in seqs))])
+    for table, unit_s in ROLLUPS:
+        with store.read() as connection:
+            rows = connection.execute(sa.select(table.c.start_s, table.c.readings)).all()
+        now_s = NOW_MS // 1000
+        assert [tuple(row) for row in rows] == [(now_s - now_s % unit_s, 3)]
 
 
 def test_a_gap_is_noted_with_its_neighbours_dates(store: Store) -> None:
@@ -526,7 +542,9 @@ def test_an_edge_that_keeps_nothing_has_lost_what_is_missing(store: Store) -> No
     one = writer_on(store)
     one.write([live(A, measured(2))])
     marks = one.write([health(A, newest=5), live(A, measured(4))])
-    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=5)
+    assert marks["pi-1", "dht11"] == Stored(
+        stream=A, seq=5, newest=4, lost=[(1, 1), (3, 3), (5, 5)]
+    )
     assert [row[:2] for row in lost(store)] == [(1, 1), (3, 3), (5, 5)]
 
 
@@ -534,7 +552,7 @@ def test_a_claim_counts_for_what_came_before_it(store: Store) -> None:
     one = writer_on(store)
     one.write([live(A, measured(9))])
     marks = one.write([again(A, measured(2), measured(3)), again(A, measured(5), after=1)])
-    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=0, missing=4)
+    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=0, missing=4, newest=9, lost=[(4, 4)])
     assert [row[:2] for row in lost(store)] == [(4, 4)]
     one.write([again(A, after=5)])
     assert [row[:2] for row in lost(store)] == [(4, 4), (6, 8)]
@@ -544,8 +562,8 @@ def test_the_streams_of_a_sensor(store: Store) -> None:
     days = 86_400_000
     writer_on(store, NOW_MS - 9 * days).write([live(A, measured(1)), live(B, measured(3))])
     marks = writer_on(store).write([live(C, measured(1))])
-    whole_and_old = [Mark(stream=B, seq=0, missing=2)]
-    assert marks["pi-1", "dht11"] == Stored(stream=C, seq=1, earlier=whole_and_old)
+    whole_and_old = [Mark(stream=B, seq=0, missing=2, newest=3)]
+    assert marks["pi-1", "dht11"] == Stored(stream=C, seq=1, newest=1, earlier=whole_and_old)
     marks = writer_on(store).write([again(A, measured(2))])
     assert marks["pi-1", "dht11"].stream == C, "back-fill of an old one does not make it the newest"
     assert {mark.stream for mark in marks["pi-1", "dht11"].earlier} == {A, B}
@@ -568,7 +586,7 @@ def test_only_the_newest_of_many_streams_and_ranges_are_said(on_sqlite: Store) -
 
 def test_history_that_was_only_imported_has_a_mark(on_sqlite: Store) -> None:
     writer_on(on_sqlite, 1).write([again(A, measured(1))])
-    assert every_mark(on_sqlite) == {("pi-1", "dht11"): Stored(stream=A, seq=1)}
+    assert every_mark(on_sqlite) == {("pi-1", "dht11"): Stored(stream=A, seq=1, newest=1)}
 
 
 def test_the_interval_is_of_the_health(store: Store) -> None:
@@ -582,9 +600,13 @@ def test_the_interval_is_of_the_health(store: Store) -> None:
 def test_the_largest_number(store: Store) -> None:
     one = writer_on(store)
     marks = one.write([live(A, measured(SEQ_MAX, 1)), health(A, oldest=3, newest=SEQ_MAX)])
-    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=2, missing=SEQ_MAX - 3)
+    assert marks["pi-1", "dht11"] == Stored(
+        stream=A, seq=2, missing=SEQ_MAX - 3, newest=SEQ_MAX, lost=[(1, 2)]
+    )
     marks = one.write([again(A, measured(SEQ_MAX, 1), after=0), again(A, after=SEQ_MAX)])
-    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=SEQ_MAX)
+    assert marks["pi-1", "dht11"] == Stored(
+        stream=A, seq=SEQ_MAX, newest=SEQ_MAX, lost=[(1, SEQ_MAX - 1)]
+    )
     assert [row[:2] for row in lost(store)] == [(1, SEQ_MAX - 1)]
 
 
@@ -623,8 +645,10 @@ def test_too_many_streams(on_sqlite: Store, monkeypatch: pytest.MonkeyPatch) -> 
     one = writer_on(on_sqlite)
     one.write([live(A, measured(1)), live(B, measured(1)), live(C, measured(1))])
     marks = one.write([live(A, measured(2)), live(C, measured(2)), live(C, measured(1), "other")])
-    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=2, earlier=[Mark(stream=B, seq=1)])
-    assert marks["pi-1", "other"] == Stored(stream=C, seq=1)
+    assert marks["pi-1", "dht11"] == Stored(
+        stream=A, seq=2, newest=2, earlier=[Mark(stream=B, seq=1, newest=1)]
+    )
+    assert marks["pi-1", "other"] == Stored(stream=C, seq=1, newest=1)
     assert one.rejected == {"too_many_streams": 2}
 
 
@@ -635,7 +659,7 @@ def test_too_scattered(on_sqlite: Store, monkeypatch: pytest.MonkeyPatch) -> Non
     marks = one.write([odd, live(B, measured(1), "other")])
     assert seqs(on_sqlite) == [1, 1, 3, 5]
     assert lost(on_sqlite) == [], "the sender's word is not taken where we are not whole"
-    assert marks["pi-1", "other"] == Stored(stream=B, seq=1)
+    assert marks["pi-1", "other"] == Stored(stream=B, seq=1, newest=1)
     assert one.rejected == {"too_scattered": 1}
     assert one.examples == {"too_scattered": "pi-1/dht11"}
 
@@ -682,7 +706,7 @@ def test_what_the_database_refuses_stops_nothing_else(
     batch = [live(A, measured(seq, t=101.0 if seq == 4 else 20.0)) for seq in range(1, 8)]
     marks = one.write(batch)
     assert seqs(store) == [1, 2, 3, 5, 6, 7]
-    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=3, missing=1)
+    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=3, missing=1, newest=7)
     assert one.rejected == {"refused": 1}
     [record] = caplog.records
     line = record.getMessage()
@@ -704,7 +728,7 @@ def test_what_we_fail_at_stops_nothing_else(
     one = writer_on(on_sqlite)
     marks = one.write([live(A, measured(seq)) for seq in range(1, 8)])
     assert seqs(on_sqlite) == [1, 2, 3, 5, 7]
-    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=3, missing=2)
+    assert marks["pi-1", "dht11"] == Stored(stream=A, seq=3, missing=2, newest=7)
     assert one.rejected == {"not_stored": 2}
     assert one.examples == {"not_stored": "pi-1/dht11: a reading: a bug"}
     assert [bool(record.exc_info) for record in caplog.records] == [True, False], "one trace"
@@ -755,7 +779,7 @@ def test_ten_thousand_streams_of_a_sensor_do_not_weigh_on_what_comes(on_sqlite: 
         transaction = writer._Transaction(connection, batch := [live(A, measured(2))], NOW_MS)
         said = transaction.write(batch)
         driver.set_progress_handler(None, 0)
-    assert said == {("pi-1", "dht11"): Stored(stream=A, seq=2)}
+    assert said == {("pi-1", "dht11"): Stored(stream=A, seq=2, newest=2)}
     assert steps < 20, "of a thousand instructions of SQLite's machine each"
 
 

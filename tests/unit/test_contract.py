@@ -143,7 +143,7 @@ def test_the_largest_backfill_fits_into_a_message() -> None:
     row = {k: v for k, v in {**GOOD, "seq": 2**63 - 1}.items() if k != "stream"}
     rows = [{**row, "seq": 2**62 + n, "source": "x" * 32} for n in range(500)]
     payload = json.dumps({"stream": GOOD["stream"], "readings": rows}).encode()
-    assert len(payload) < contract.MAX_BACKFILL_BYTES
+    assert len(payload) < contract.MAX_LIST_BYTES
     contract.parse_payload(contract.Backfill, payload)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from gateway.history import query
 from gateway.history.sentences import sentence, state
 from gateway.history.store import Store, Unavailable
 from gateway.history.views import AuditView, HistoryView, LostSpan, SensorAudit, StreamAudit
-from gateway.history.watch import AWAY, HUNG_AFTER_S, SAID_EVERY_S, Watch
+from gateway.history.watch import AWAY, EVERY_S, HUNG_AFTER_S, SAID_EVERY_S, Watch
 from gateway.problems import ProblemView
 from gateway.texts import HISTORY, whole
 from tests.databases import Database
@@ -146,6 +147,17 @@ def test_a_sensor_that_the_history_does_not_know_is_404(
     past.readings([1])
     shown = problem(client.get(f"/api/v1/sensors/pi-1/none/history?format={form}"), 404)
     assert "'pi-1/none'" in shown.detail
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+@pytest.mark.parametrize("name", ["%00/x", "x/%00", "ñ/x", "x/😀", "pi-1%20/x", "PI-1/dht11"])
+def test_a_name_that_no_sensor_can_have_is_404_and_no_database_is_asked(
+    told: Told, any_database: Database, name: str, form: str
+) -> None:
+    with contextlib.closing(Store(any_database.url, any_database.password)) as store:
+        client = make_client(told, watch=Watch(store))  # it has not even tables
+        shown = problem(client.get(f"/api/v1/sensors/{name}/history?format={form}"), 404)
+    assert "the history knows no sensor" in shown.detail
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}?format=csv", "/api/v1/audit"])
@@ -371,6 +383,27 @@ def test_a_fault_of_ours_does_not_end_the_watch(
     assert "the gateway failed at it: ZeroDivisionError" in caplog.text
 
 
+def test_a_database_that_is_away_is_asked_every_two_seconds(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited_s: list[float | None] = []
+
+    class Stopped(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited_s.append(timeout)
+            if len(waited_s) == 2:
+                patch.undo()
+            if len(waited_s) == 4:
+                self.set()
+            return self.is_set()
+
+    watch._stopped = Stopped()
+    with monkeypatch.context() as patch:
+        away(patch)
+        watch._run()
+    assert waited_s == [2.0, 2.0, EVERY_S, EVERY_S]
+
+
 # ---- audit
 
 
@@ -461,20 +494,32 @@ def test_what_is_stored_and_what_is_missing_are_sentences(
     ("span", "english", "spanish"),
     [
         (
+            lost(before=MAY_3 + timedelta(days=9)),
+            "12 readings between 3 May and 12 May were lost:"
+            " nothing was stored from this node for 9 days.",
+            "Se perdieron 12 lecturas entre el 3 de mayo y el 12 de mayo:"
+            " no se guardó nada de este nodo durante 9 días.",
+        ),
+        (  # found late, while the node went on
+            lost(1, before=MAY_3 + timedelta(seconds=10), noted=MAY_3 + timedelta(days=9)),
+            "1 reading of 3 May was lost: the node kept no copy.",
+            "Se perdió 1 lectura del 3 de mayo: el nodo no conservó copia.",
+        ),
+        (  # what came after it is not known
             lost(noted=MAY_3 + timedelta(days=9)),
-            "12 readings of 3 May were lost: nothing came from the node for 9 days.",
-            "Se perdieron 12 lecturas del 3 de mayo: no llegó nada del nodo durante 9 días.",
+            "12 readings of 3 May were lost: the node kept no copy.",
+            "Se perdieron 12 lecturas del 3 de mayo: el nodo no conservó copia.",
         ),
         (
-            lost(1, noted=MAY_3 + timedelta(hours=1, seconds=1)),
-            "1 reading of 3 May was lost: nothing came from the node for 1 hour.",
-            "Se perdió 1 lectura del 3 de mayo: no llegó nada del nodo durante 1 hora.",
+            lost(1, before=MAY_3 + timedelta(hours=1, seconds=1)),
+            "1 reading of 3 May was lost: nothing was stored from this node for 1 hour.",
+            "Se perdió 1 lectura del 3 de mayo: no se guardó nada de este nodo durante 1 hora.",
         ),
         (
-            lost(before=MAY_3 + timedelta(days=2), noted=MAY_3 + timedelta(hours=47)),
-            "12 readings between 3 May and 5 May were lost: nothing came from the node for 47 hours.",
+            lost(before=MAY_3 + timedelta(hours=47)),
+            "12 readings between 3 May and 5 May were lost: nothing was stored from this node for 47 hours.",
             "Se perdieron 12 lecturas entre el 3 de mayo y el 5 de mayo:"
-            " no llegó nada del nodo durante 47 horas.",
+            " no se guardó nada de este nodo durante 47 horas.",
         ),
         (
             lost(after=MAY_3.replace(year=2025), noted=MAY_3.replace(year=2025)),
@@ -503,7 +548,8 @@ def test_what_was_lost_is_a_sentence_that_says_when_and_why(
 
 
 def test_of_many_gaps_the_three_newest_are_told_and_all_are_summed_up() -> None:
-    spans = [lost(day, noted=NOW - timedelta(days=day)) for day in (5, 1, 3, 4)]
+    ago = [NOW - timedelta(days=day) for day in range(6)]
+    spans = [lost(day, after=ago[day], noted=ago[day]) for day in (5, 1, 3, 4)]
     told = sentence(account(5, 0, *spans), "en", NOW)
     assert [line.split()[0] for line in told[1:4]] == ["4", "3", "1"]
     assert told[4:] == ["With one more gap, 13 readings were lost in all."]
@@ -519,12 +565,12 @@ def test_gaps_of_one_day_and_cause_are_one_sentence_in_order_of_time() -> None:
         lost(5, after=None, before=MAY_3 + timedelta(days=1)),
         lost(1, after=MAY_3, noted=MAY_3),
         lost(2, after=MAY_3 + timedelta(hours=2), noted=MAY_3 + timedelta(hours=2)),
-        lost(3, after=MAY_3, noted=MAY_3 + timedelta(hours=3)),
+        lost(3, before=MAY_3 + timedelta(hours=3)),
     ]
     one = account(5, 0, *spans, gaps=6, total=20)
     assert sentence(one, "en", NOW)[1:] == [
         "3 readings of 3 May were lost: the node kept no copy.",
-        "3 readings of 3 May were lost: nothing came from the node for 3 hours.",
+        "3 readings of 3 May were lost: nothing was stored from this node for 3 hours.",
         "5 readings of 4 May were lost: the node kept no copy.",
         "With 2 more gaps, 20 readings were lost in all.",
     ]
@@ -613,6 +659,7 @@ def test_a_database_that_is_away_is_said_with_the_time_of_the_last_account(
 ) -> None:
     past.readings(range(1, 4))
     watch.refresh()
+    assert "cannot be read" not in section(client)
     told.clock.pass_(600)
     away(monkeypatch)
     watch.refresh()

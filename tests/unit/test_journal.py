@@ -80,16 +80,44 @@ def test_each_sensor_has_a_stream_of_its_own(path: Path, clock: SetClock) -> Non
         assert len({reading.stream for name in it.sensors() for reading in kept(it, name)}) == 2
 
 
-def test_an_orderly_end_goes_on_with_the_next_number_even_after_a_reboot(
-    path: Path, clock: SetClock
-) -> None:
+def test_an_orderly_end_goes_on_with_the_next_number(path: Path, clock: SetClock) -> None:
     with journal(path, clock) as it:
         add(it, clock, 3)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
-    clock.reboot()
     with journal(path, clock) as it:
         assert add(it, clock)[0].seq == 4
         assert len(it.streams("dht11")) == 1
+
+
+def test_after_a_reboot_a_new_stream_begins_since_it_may_be_an_old_card(
+    path: Path, clock: SetClock
+) -> None:
+    with journal(path, clock) as it:
+        (old,) = add(it, clock, 1)
+    clock.reboot()
+    with journal(path, clock) as it:
+        (new,) = add(it, clock)
+        assert new.seq == 1
+        assert [info.stream for info in it.streams("dht11")] == [new.stream, old.stream]
+
+
+def test_readings_of_another_node_are_kept_and_not_shown(
+    path: Path, clock: SetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with journal(path, clock) as it:
+        (theirs,) = add(it, clock, 1)
+    renamed = Journal(path, node="pi-2", clock=clock)
+    renamed.open()
+    assert "it has readings of node pi-1, too" in caplog.text
+    (ours,) = add(renamed, clock, 1)
+    assert ours.seq == 1
+    assert [info.stream for info in renamed.streams("dht11")] == [ours.stream]
+    assert renamed.after(theirs.stream, 0, 9) == []
+    assert renamed.rows() == 2
+    renamed.close()
+    with journal(path, clock) as it:
+        assert [row.seq for row in it.after(theirs.stream, 0, 9)] == [1]
+        assert it.sensors() == ["dht11"]
 
 
 def test_a_process_that_was_killed_goes_on_with_the_next_number(
@@ -173,16 +201,16 @@ def test_rows_of_this_boot_are_dated_when_the_clock_is_set(
         clock.utc += timedelta(days=3 * 365)
         (dated,) = add(it, clock, 1)
         rows = kept(it)
-        assert [row.seq for row in rows] == [1, 2, 3, 4, 5, 6, 7]
-        assert [row.clock_synchronised for row in rows] == [False] * 2 + [True] * 5
+        assert [row.seq for row in rows] == [1, 2, 3, 4, 5, 1, 2]  # and what was before the reboot
+        assert [row.clock_synchronised for row in rows] == [True] * 5 + [False] * 2
         ages_s = [(dated.measured_at - row.measured_at).total_seconds() for row in rows]
-        assert ages_s[2:] == [30, 25, 20, 5, 0]
-        assert min(ages_s[:2]) > 3 * 365 * DAY_S
+        assert ages_s[:5] == [30, 25, 20, 5, 0]
+        assert min(ages_s[5:]) > 3 * 365 * DAY_S
         roof = kept(it, "roof")
         assert [(dated.measured_at - row.measured_at).total_seconds() for row in roof] == [15, 10]
         stream = it.streams("dht11")[0].stream
         known = it.between(stream, 1, 9, 3, synchronised_only=True)
-        assert [row.seq for row in known] == [3, 4, 5]
+        assert [row.seq for row in known] == [1, 2, 3]
 
 
 def test_dates_are_given_in_steps_too(
@@ -225,12 +253,12 @@ def test_rows_age_by_the_time_that_the_machine_ran(
     clock.utc += timedelta(days=90)  # switched off, which ages nothing
     with journal(path, clock, days=1) as it:
         add(it, clock, 100)
-        assert [info.oldest_seq for info in it.streams("dht11")] == [1]
+        assert [info.oldest_seq for info in it.streams("dht11")] == [1, 1]
         age_s = it.age_s(stream, 1)
         assert age_s == 100 * 5 * 2 - 5 + 20 + 100 * 5
         clock.pass_(DAY_S - 1250)  # from here on, the first 300 are too old, one after the other
         add(it, clock, 128)
-        oldest = it.streams("dht11")[0].oldest_seq
+        oldest = it.streams("dht11")[1].oldest_seq
         oldest_age_s = it.age_s(stream, oldest)
         assert oldest > 1
         assert oldest_age_s is not None

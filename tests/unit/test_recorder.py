@@ -15,7 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from broker.contract import (
-    MAX_BACKFILL_BYTES,
+    MAX_LIST_BYTES,
     MAX_PAYLOAD_BYTES,
     Backfill,
     Kind,
@@ -316,7 +316,7 @@ def test_what_breaks_the_contract_is_counted_and_said_in_one_line(
         BadTopic("", b""),
         Message("brisa/aula/dht11/reading", b"no JSON"),
         Message("brisa/aula/dht11/reading", bytes(MAX_PAYLOAD_BYTES + 1)),
-        Message("brisa/aula/dht11/backfill", bytes(MAX_BACKFILL_BYTES + 1)),
+        Message("brisa/aula/dht11/backfill", bytes(MAX_LIST_BYTES + 1)),
         reading(1),
     )
     totals = bench.rejections.totals()

@@ -133,3 +133,8 @@ def test_help_lists_every_variable_with_its_default() -> None:
         assert f"BRISA_{name.upper()}" in text
     assert "BRISA_BROKER_PASSWORD (or _FILE" in text
     assert "[5.0]" in text
+
+
+def test_a_journal_below_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ana")
+    assert edge(NODE="pi-1", JOURNAL="~/brisa.db").journal_path == Path("/home/ana/brisa.db")
