@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PORT   ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos check bench lock schema screenshots clean
+.PHONY: help setup run test chaos check bench images lock schema screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ check: $(VENV)/.dev ## lint, format, types, import rule, YAML, shell, links
 bench: $(VENV)/.dev ## what is measured, as ratios within one run
 	@tools/packages
 	@$(BIN)/python -m bench.run $(ARGS)
+
+images: ## container images, by podman or docker; PLATFORM=linux/arm64, LOAD=k3s
+	@tools/images $(if $(PLATFORM),--platform "$(PLATFORM)") $(if $(LOAD),--load "$(LOAD)")
 
 schema: $(VENV)/.dev ## JSON Schemas and openapi.json, from the models
 	@$(BIN)/python -m tools.make_schema

@@ -28,10 +28,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--node", action="append", default=[], help="a user for this node's edge; repeat for more"
     )
+    parser.add_argument(
+        "--only-files",
+        type=Path,
+        metavar="PASSWORDS",
+        help="write what Mosquitto needs into STATE and its users' passwords into this folder, for"
+        " one that somebody else starts in STATE (compose.yaml), and end; what is there is kept",
+    )
     options = parser.parse_args(arguments)
     try:
         nodes = [checked_id("node", node) for node in options.node]
         users = [*credentials.SERVICES, *nodes]
+        if options.only_files:
+            local.write_for_another(options.state, options.only_files, options.port, users)
+            print(f"broker: passwords in {options.only_files}, the rest in {options.state}")
+            return 0
         plan = local.prepare(options.kind, options.state, options.port, options.port_v5, users)
         print(f"broker: {plan.describe()}; state in {plan.state}", flush=True)
         return local.run(plan)

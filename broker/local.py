@@ -27,12 +27,16 @@ class BrokerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to start, where. `port` speaks 3.1.1, `port_v5` speaks 5; for Mosquitto they are one."""
+    """What to start, where. `port` speaks 3.1.1, `port_v5` speaks 5; for Mosquitto they are one.
+
+    host: the address that Mosquitto listens on; empty for all there are.
+    """
 
     kind: str
     state: Path
     port: int
     port_v5: int
+    host: str = LOOPBACK
 
     def describe(self) -> str:
         if self.kind == "mosquitto":
@@ -68,6 +72,16 @@ def prepare(kind: str, state: Path, port: int, port_v5: int | None, users: Itera
     else:
         credentials.write_private(state / "embedded.toml", _embedded_config(plan, passwords))
     return plan
+
+
+def write_for_another(state: Path, passwords: Path, port: int, users: Iterable[str]) -> None:
+    """Write what a Mosquitto that somebody else starts in `state` needs. Raises OSError.
+
+    It will listen on all addresses; so it does in a container, whose network is its own.
+    """
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    plan = Plan("mosquitto", state, port, port, host="")
+    _write_mosquitto(plan, credentials.make(passwords, users))
 
 
 def run(plan: Plan) -> int:
@@ -107,7 +121,7 @@ def _write_mosquitto(plan: Plan, passwords: dict[str, str]) -> None:
     (plan.state / "conf.d").mkdir(exist_ok=True)
     (plan.state / "data").mkdir(exist_ok=True)
     credentials.write_hashes(plan.state / "passwords", passwords)
-    listener = f"listener {plan.port} {LOOPBACK}\n"
+    listener = f"listener {plan.port} {plan.host}".rstrip() + "\n"
     if os.geteuid() == 0:
         # Started by root it would become the user `mosquitto`, who may not enter our folder.
         listener += "user root\n"

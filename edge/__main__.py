@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words in ([], ["run"]):
+        # Told to end while the rest is imported: as orderly as after. Process 1 of a container would
+        # not even hear it without a handler.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         # The tools' modules stay out of the memory of a node that only runs.
         from edge.commands import run  # noqa: PLC0415
 

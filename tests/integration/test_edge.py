@@ -214,6 +214,13 @@ def test_a_wrong_password_is_one_clear_line_and_not_a_loop_of_traces(
         assert "Traceback" not in edge.output
 
 
+def test_told_to_end_before_it_runs_it_ends_in_order() -> None:
+    settings = {"BRISA_DRIVER": "simulated", "BRISA_HEALTH_PORT": "0"}
+    with python("-v", "-m", "edge", env=settings) as edge:
+        edge.wait_for("^import 'edge.commands'")  # and much more is to be imported
+        assert edge.stop() == 0
+
+
 def test_a_wrong_setting_ends_with_one_line_and_code_2() -> None:
     with python("-m", "edge", env={"BRISA_INTERVAL_S": "soon", "BRISA_NODE": "pi-1"}) as edge:
         assert edge.wait() == 2

@@ -125,7 +125,7 @@ def test_every_make_target_and_variable_exists(pair: tuple[Path, Path]) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["edge", "gateway", "broker", "gateway.history", "edge journal export"]
+    ["edge", "gateway", "broker", "broker.healthcheck", "gateway.history", "edge journal export"]
     + [f"edge {name}" for name in ("run", "read", "doctor", "decode", "encode", "journal")]
     + [f"gateway.history {name}" for name in ("run", "export", "import", "audit", "prune")],
 )
