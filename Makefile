@@ -5,10 +5,11 @@ BIN    := $(VENV)/bin
 PORT   ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos check bench images lock schema screenshots clean
+.PHONY: help setup run images credentials certificates deploy undeploy test test-cluster chaos check \
+        bench lock schema screenshots clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.run ## the virtual environment, with locked requirements
 
@@ -30,9 +31,25 @@ $(VENV)/.dev: requirements/dev.txt requirements/adafruit.txt | $(VENV)/.made
 run: setup ## broker, two replayed sensors and the page; or DRIVER=iio, or CAPTURE=FILE; MODEL=…
 	@$(BIN)/python -m tools.run --port "$(PORT)" $(if $(DRIVER),--driver "$(DRIVER)") $(if $(CAPTURE),--capture "$(CAPTURE)") $(if $(MODEL),--model "$(MODEL)")
 
+credentials: ## for the cluster: passwords; NODE="pi-1 pi-2" [the cluster's nodes]
+	@"$(PYTHON)" -m tools.credentials $(if $(NODE),--node $(NODE))
+
+certificates: ## for the cluster with TLS (OVERLAY=ha); HOST="pi-1.local 192.168.1.10" [the nodes]
+	@"$(PYTHON)" -m tools.certificates $(if $(HOST),--host $(HOST))
+
+deploy: ## OVERLAY=pi|demo|ha into the cluster; REGISTRY=… takes our images from there
+	@REGISTRY="$(REGISTRY)" "$(PYTHON)" -m tools.deploy deploy --overlay "$(OVERLAY)"
+
+undeploy: ## OVERLAY=… out of it; the history stays, unless PURGE=yes
+	@"$(PYTHON)" -m tools.deploy undeploy --overlay "$(OVERLAY)" $(if $(PURGE),--purge)
+
 test: $(VENV)/.dev ## every test, on real brokers, a real browser and a real kernel
 	@tools/packages
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest --ignore tests/cluster -n 2 --dist loadgroup $(ARGS)
+
+test-cluster: $(VENV)/.dev ## on the Kubernetes that KUBECONFIG names, or on ../shared/cluster
+	@tools/packages
+	@$(BIN)/python -m pytest tests/cluster --timeout 1200 $(ARGS)
 
 chaos: $(VENV)/.dev ## N=20 times over, kills at random times; SEED=… for a run seen before
 	@tools/packages

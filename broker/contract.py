@@ -9,7 +9,6 @@ impossible field is refused with a `ContractError` that names it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -29,11 +28,9 @@ from pydantic import (
     model_validator,
 )
 
+from broker.ids import ID_RULE, RESERVED_NODES, is_id
+
 DEFAULT_ROOT = "brisa"
-ID_PATTERN = r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?"
-ID_RULE = "1 to 63 of a-z 0-9 . _ -, beginning and ending with a letter or digit"
-# Names of users in broker/acl: a node of that name would share its topics with the service.
-RESERVED_NODES = frozenset({"gateway", "recorder", "viewer"})
 MAX_PAYLOAD_BYTES = 16 * 1024
 MAX_LIST_BYTES = 128 * 1024  # a back-fill, or the account of many streams
 MAX_BACKFILL_READINGS = 500
@@ -44,8 +41,6 @@ MAX_NAMED_RANGES = 16
 TEMPERATURE_MIN_C, TEMPERATURE_MAX_C = -60.0, 125.0
 HUMIDITY_MIN_PCT, HUMIDITY_MAX_PCT = 0.0, 100.0
 SEQ_MAX = 2**63 - 1
-
-_ID = re.compile(ID_PATTERN)
 
 
 class ContractError(ValueError):
@@ -72,7 +67,7 @@ class Topic(NamedTuple):
 
 def checked_id(what: str, value: str) -> str:
     """Return `value` if it may be a node's or sensor's id. Raises ContractError naming `what`."""
-    if not _ID.fullmatch(value):
+    if not is_id(value):
         raise ContractError(f"{what} {shown(value)}: allowed are {ID_RULE}")
     if what == "node" and value in RESERVED_NODES:
         raise ContractError(f"node {shown(value)}: the name of a service; choose another")
@@ -89,7 +84,7 @@ class Topics:
     """Builds and parses topics below one root."""
 
     def __init__(self, root: str = DEFAULT_ROOT) -> None:
-        if not root or any(not _ID.fullmatch(level) for level in root.split("/")):
+        if not root or any(not is_id(level) for level in root.split("/")):
             raise ContractError(f"root {shown(root)}: allowed are levels of {ID_RULE}, joined by /")
         self.root = root
         self._prefix = root + "/"

@@ -9,14 +9,15 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from broker.ids import SERVICES as SERVICES  # noqa: PLC0414 - ours to pass on
+
 # mosquitto_passwd's own format and number of rounds: https://mosquitto.org/man/mosquitto_passwd-1.html
 ROUNDS, SALT_BYTES, HASH_BYTES = 101, 12, 64
-SERVICES = ("gateway", "recorder", "viewer")
 
 
-def hashed(password: str) -> str:
+def hashed(password: str, salt: bytes | None = None) -> str:
     """`password` as Mosquitto 2 keeps it: $7$ROUNDS$SALT$HASH, PBKDF2 with SHA-512."""
-    salt = secrets.token_bytes(SALT_BYTES)
+    salt = salt or secrets.token_bytes(SALT_BYTES)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ROUNDS, HASH_BYTES)
     return f"$7${ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
@@ -37,9 +38,24 @@ def make(folder: Path, users: Iterable[str]) -> dict[str, str]:
 
 
 def write_hashes(path: Path, passwords: dict[str, str]) -> None:
-    """Write Mosquitto's password file. Raises OSError."""
-    lines = [f"{user}:{hashed(password)}\n" for user, password in sorted(passwords.items())]
-    write_private(path, "".join(lines))
+    """Write Mosquitto's password file; a hash in it that fits stays as it is. Raises OSError."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    before = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    lines = [
+        f"{user}:{before[user] if fits(password, before.get(user, '')) else hashed(password)}\n"
+        for user, password in sorted(passwords.items())
+    ]
+    if "".join(lines) != text:
+        write_private(path, "".join(lines))
+
+
+def fits(password: str, known: str) -> bool:
+    """Whether `known` is a hash of `password`, as `hashed` makes them."""
+    try:
+        salt = base64.b64decode(known.split("$")[3], validate=True)
+    except (IndexError, ValueError):
+        return False
+    return secrets.compare_digest(hashed(password, salt).encode(), known.encode())
 
 
 def write_private(path: Path, text: str) -> None:

@@ -42,7 +42,15 @@ def _parser() -> argparse.ArgumentParser:
 
     from broker import __version__  # noqa: PLC0415
     from broker.settings import describe  # noqa: PLC0415
-    from edge.commands import decode, doctor, encode, journal, read, run  # noqa: PLC0415
+    from edge.commands import (  # noqa: PLC0415
+        credential,
+        decode,
+        doctor,
+        encode,
+        journal,
+        read,
+        run,
+    )
     from edge.settings import EdgeSettings  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(
@@ -56,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     runner = commands.add_parser("run", help="sample and publish until told to stop")
     runner.set_defaults(run=run.run)
-    for module in (read, doctor, decode, encode, journal):
+    for module in (read, doctor, decode, encode, journal, credential):
         module.add(commands)
     return parser
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from broker.contract import ID_PATTERN  # noqa: E402 - found by the line above
+from broker.ids import ID_PATTERN  # noqa: E402 - found by the line above
 from gateway.history.views import AuditView, HistoryView  # noqa: E402
 from gateway.history_api import MAX_EXPORTS, MAX_POINTS, POINTS  # noqa: E402
 from gateway.problems import MEDIA_TYPE, ProblemView  # noqa: E402

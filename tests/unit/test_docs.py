@@ -126,7 +126,10 @@ def test_every_make_target_and_variable_exists(pair: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize(
     "command",
     ["edge", "gateway", "broker", "broker.healthcheck", "gateway.history", "edge journal export"]
-    + [f"edge {name}" for name in ("run", "read", "doctor", "decode", "encode", "journal")]
+    + [
+        f"edge {name}"
+        for name in ("run", "read", "doctor", "decode", "encode", "journal", "credential")
+    ]
     + [f"gateway.history {name}" for name in ("run", "export", "import", "audit", "prune")],
 )
 def test_every_command_has_help(command: str) -> None:

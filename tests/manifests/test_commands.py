@@ -1,0 +1,131 @@
+"""`make credentials`, `make certificates` and what `make deploy` says when it cannot."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from broker import credentials as hashes
+from broker.ids import SERVICES
+from tests.manifests.rendering import copied, need_kustomize
+from tools import certificates, credentials, deploy
+
+
+def run(folder: Path, *nodes: str) -> int:
+    return credentials.main(["--folder", str(folder), "--node", *nodes])
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_one_user_a_node_and_one_a_service(tmp_path: Path) -> None:
+    assert run(tmp_path, "pi-1") == 0
+    known = dict(line.split(":", 1) for line in (tmp_path / "passwords").read_text().splitlines())
+    assert set(known) == {*SERVICES, "pi-1"}
+    for user, line in known.items():
+        assert hashes.fits((tmp_path / "users" / user).read_text().strip(), line)
+    assert (
+        tmp_path / "edge.env"
+    ).read_text() == f"node.pi-1={(tmp_path / 'users' / 'pi-1').read_text()}"
+    for path in tmp_path.rglob("*"):
+        assert not stat.S_IMODE(path.stat().st_mode) & 0o077 or path == tmp_path, path
+
+
+def test_again_adds_what_is_missing_and_changes_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, "pi-1")
+    viewer = (tmp_path / "users" / "viewer").read_text().strip()
+    assert viewer in capsys.readouterr().out
+    before = files(tmp_path)
+    run(tmp_path, "pi-1")
+    assert files(tmp_path) == before
+    assert viewer not in capsys.readouterr().out
+    run(tmp_path, "pi-2")
+    after = files(tmp_path)
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "users/pi-2", "passwords", "edge.env",
+    }  # fmt: skip
+    old, new = before["passwords"].splitlines(), after["passwords"].splitlines()
+    assert set(old) <= set(new)
+    assert len(new) == len(old) + 1
+
+
+def test_a_password_that_was_taken_away_is_no_longer_good(tmp_path: Path) -> None:
+    run(tmp_path, "pi-1", "pi-2")
+    (tmp_path / "users" / "pi-2").unlink()
+    run(tmp_path, "pi-1")
+    assert "pi-2" not in (tmp_path / "passwords").read_text() + (tmp_path / "edge.env").read_text()
+
+
+@pytest.mark.parametrize("node", ["Pi", "pi_", "viewer", "a/b", "x" * 64])
+def test_a_name_that_no_node_may_have(
+    node: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, node) == 1
+    said = capsys.readouterr().err
+    assert node in said
+    assert said.count("\n") == 1
+    assert not files(tmp_path)
+
+
+def test_without_a_cluster_the_nodes_have_to_be_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_kustomize()
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert credentials.main(["--folder", str(tmp_path)]) == 1
+    assert "make credentials NODE=" in capsys.readouterr().err
+
+
+def test_deploy_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    need_kustomize()
+    overlays = copied(tmp_path)
+
+    def said(overlay: str) -> str:
+        words = ["deploy", "--overlays", str(overlays), "--overlay", overlay]
+        assert deploy.main(words) == 1
+        return capsys.readouterr().err
+
+    assert "there are" in said("nowhere")
+    (overlays.parent / "credentials" / "tls" / "tls.key").unlink()
+    assert said("ha").endswith("make certificates\n")
+    (overlays.parent / "credentials" / "users" / "gateway").unlink()
+    assert said("demo").endswith("make credentials\n")
+
+
+def test_our_images_from_a_registry(tmp_path: Path) -> None:
+    need_kustomize()
+    text = deploy.render(copied(tmp_path) / "ha", "registry.example/you/")
+    assert "image: localhost/" not in text
+    assert text.count("image: registry.example/you/brisa-") == 5  # journal-folder, credential, …
+
+
+def test_certificates_are_good_for_their_names_and_the_ca_stays(tmp_path: Path) -> None:
+    certificates.make(tmp_path, ["mosquitto", "192.0.2.7"])
+    ca = (tmp_path / "ca.crt").read_bytes()
+    first = (tmp_path / "tls.crt").read_bytes()
+
+    def good_for(*words: str) -> bool:
+        command = ["openssl", "verify", "-CAfile", "ca.crt", *words, "tls.crt"]
+        return (
+            subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+        )
+
+    assert good_for("-verify_hostname", "mosquitto")
+    assert good_for("-verify_ip", "192.0.2.7")
+    assert not good_for("-verify_hostname", "pi-1")
+    certificates.make(tmp_path, ["mosquitto", "pi-1"])
+    assert good_for("-verify_hostname", "pi-1")
+    assert (tmp_path / "ca.crt").read_bytes() == ca
+    assert (tmp_path / "tls.crt").read_bytes() != first
+    assert {path.name for path in tmp_path.iterdir()} == {"ca.crt", "ca.key", "tls.crt", "tls.key"}
+    assert stat.S_IMODE((tmp_path / "ca.key").stat().st_mode) == 0o600

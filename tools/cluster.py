@@ -1,0 +1,111 @@
+"""kubectl, as `make credentials`, `make deploy` and `make undeploy` use it.
+
+Only the standard library: these commands run on any machine with Python, without `make setup`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+NAMESPACE = "brisa"
+K3S_CONFIG = Path("/etc/rancher/k3s/k3s.yaml")
+KUSTOMIZE_AT_LEAST = 5
+ANSWER_WITHIN_S = 20
+
+
+class ClusterError(RuntimeError):
+    """kubectl or the cluster cannot do what is asked; the text says what to do."""
+
+
+def kubectl_command() -> list[str]:
+    """kubectl, or K3s' own. Raises ClusterError."""
+    if shutil.which("kubectl"):
+        return ["kubectl"]
+    if shutil.which("k3s"):
+        return ["k3s", "kubectl"]
+    raise ClusterError(
+        "kubectl is not on PATH: K3s brings it along (run this on the K3s server), or install it"
+        " from your distribution"
+    )
+
+
+def check_kustomize() -> None:
+    """Raises ClusterError where kubectl's kustomize is older than what k8s/ is written for."""
+    answer = json.loads(run("version", "--client", "-o", "json"))
+    version = str(answer.get("kustomizeVersion", "v0"))
+    major = version.lstrip("v").partition(".")[0]
+    if not major.isdigit() or int(major) < KUSTOMIZE_AT_LEAST:
+        raise ClusterError(
+            f"kubectl brings kustomize {version}: k8s/ needs 5 or newer, which is in kubectl 1.27"
+            " and newer"
+        )
+
+
+def run(*words: str, given: str | None = None, within_s: float | None = None) -> str:
+    """What kubectl prints. given: its standard input. Raises ClusterError with what it said."""
+    command = kubectl_command()
+    try:
+        done = subprocess.run(
+            [*command, *words],
+            input=given,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=within_s,
+        )
+    except subprocess.TimeoutExpired:
+        raise ClusterError(f"kubectl {words[0]}: no answer within {within_s:g} s") from None
+    if done.returncode:
+        raise ClusterError(_explained(done.stderr.strip() or done.stdout.strip()))
+    return done.stdout
+
+
+def get(*words: str) -> dict[str, Any]:
+    """`kubectl get … -o json`. Raises ClusterError."""
+    found: dict[str, Any] = json.loads(run("get", *words, "-o", "json", within_s=ANSWER_WITHIN_S))
+    return found
+
+
+def nodes() -> dict[str, list[str]]:
+    """The cluster's nodes, and each one's addresses. Raises ClusterError."""
+    return {
+        node["metadata"]["name"]: [
+            address["address"]
+            for address in node["status"].get("addresses", [])
+            if address["type"] == "InternalIP"
+        ]
+        for node in get("nodes")["items"]
+    }
+
+
+def environment() -> dict[str, str]:
+    """Ours; where it names no cluster and K3s is here, K3s' own."""
+    known = dict(os.environ)
+    named = "KUBECONFIG" in known or (Path.home() / ".kube" / "config").exists()
+    if not named and os.access(K3S_CONFIG, os.R_OK):
+        known["KUBECONFIG"] = str(K3S_CONFIG)
+    return known
+
+
+def _explained(said: str) -> str:
+    """What kubectl said, and what to do where it is known."""
+    config = environment().get("KUBECONFIG", "")
+    if (
+        K3S_CONFIG.exists()
+        and not os.access(K3S_CONFIG, os.R_OK)
+        and config in {"", str(K3S_CONFIG)}
+    ):
+        return (
+            f"only root may read {K3S_CONFIG}: sudo install -D -m 600 -o $USER {K3S_CONFIG}"
+            " ~/.kube/config && export KUBECONFIG=~/.kube/config"
+        )
+    if "localhost:8080" in said or "current-context is not set" in said:
+        return "no cluster is named: export KUBECONFIG=FILE, or run this on the K3s server"
+    return said

@@ -1,0 +1,147 @@
+"""`make deploy` and `make undeploy`: an overlay of k8s/ into the cluster, and out of it.
+
+Only the standard library; `kubectl apply -k k8s/overlays/NAME` does the same, without the waiting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools import cluster
+from tools.cluster import NAMESPACE, ClusterError
+
+OVERLAYS = cluster.REPOSITORY / "k8s" / "overlays"
+PAGE_PORT = 30001
+LABEL = "dhtsensor=yes"
+WORKLOADS = re.compile(r"^(?:statefulset|deployment|daemonset)\.apps/\S+", re.MULTILINE)
+# `make undeploy` leaves what holds readings, and the namespace, with which it would go.
+KEPT = re.compile(r"^kind: (?:Namespace|PersistentVolumeClaim)$", re.MULTILINE)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _arguments(arguments)
+    try:
+        overlay = _overlay(options.overlays, options.overlay)
+        cluster.check_kustomize()
+        rendered = render(overlay, os.environ.get("REGISTRY", ""))
+        if options.action == "deploy":
+            deploy(rendered, options.timeout_s)
+        else:
+            undeploy(rendered, purge=options.purge)
+    except ClusterError as error:
+        print(f"{options.action}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def render(overlay: Path, registry: str = "") -> str:
+    """The overlay's manifests as YAML; our images from `registry`. Raises ClusterError."""
+    try:
+        text = cluster.run("kustomize", str(overlay))
+    except ClusterError as error:
+        said = str(error)
+        if "credentials/tls" in said:
+            raise ClusterError(f"{overlay.name} wants certificates: make certificates") from None
+        if "credentials" in said:
+            raise ClusterError("no credentials yet: make credentials") from None
+        raise
+    return (
+        text.replace("image: localhost/brisa-", f"image: {registry.rstrip('/')}/brisa-")
+        if registry
+        else text
+    )
+
+
+def deploy(rendered: str, timeout_s: int) -> None:
+    """Apply, wait for every workload, and say where the page is. Raises ClusterError."""
+    applied = cluster.run("apply", "-f", "-", given=rendered)
+    print(applied, end="", flush=True)
+    for workload in WORKLOADS.findall(applied):
+        _wait(workload, timeout_s)
+    nodes = cluster.nodes()
+    labelled = [node["metadata"]["name"] for node in cluster.get("nodes", "-l", LABEL)["items"]]
+    if not labelled:
+        first = next(iter(nodes), "NAME")
+        print(f"deploy: no node has a sensor yet: kubectl label node {first} {LABEL}")
+    addresses = [addresses[0] for addresses in nodes.values() if addresses]
+    print(f"\n  the page: {'  '.join(f'http://{one}:{PAGE_PORT}' for one in addresses)}\n")
+
+
+def undeploy(rendered: str, *, purge: bool) -> None:
+    """Raises ClusterError."""
+    if purge:
+        cluster.run("delete", "namespace", NAMESPACE, "--ignore-not-found")
+        print(f"undeploy: the namespace {NAMESPACE} is gone, and all that was stored in it")
+        return
+    # The edges first, and waited for: they hand over what they have while there is still who takes it.
+    ours = ("-n", NAMESPACE, "delete", "--ignore-not-found")
+    print(cluster.run(*ours, "daemonset", "edge", "--cascade=foreground", "--wait"), end="")
+    documents = [one for one in rendered.split("\n---\n") if not KEPT.search(one)]
+    given = "\n---\n".join(documents)
+    print(cluster.run("delete", "--ignore-not-found", "-f", "-", given=given), end="")
+    # and what earlier deploys left under names with another hash
+    cluster.run(*ours, "secrets,configmaps", "-l", "app.kubernetes.io/part-of=brisa")
+    print(
+        f"undeploy: kept are the namespace {NAMESPACE} and its volumes, with the history in them;"
+        " make undeploy PURGE=yes removes those too"
+    )
+
+
+def _wait(workload: str, timeout_s: int) -> None:
+    """For a roll-out, as kubectl tells it. Raises ClusterError with what its pods wait for."""
+    print(f"deploy: waiting for {workload.replace('.apps/', ' ')}", flush=True)
+    words = ["-n", NAMESPACE, "rollout", "status", workload, f"--timeout={timeout_s}s"]
+    done = subprocess.run(
+        [*cluster.kubectl_command(), *words], env=cluster.environment(), check=False
+    )
+    if done.returncode:
+        raise ClusterError(
+            f"{workload} is not there after {timeout_s} s. Its pods:\n{_why(workload)}"
+        )
+
+
+def _why(workload: str) -> str:
+    """What one would look at next."""
+    name = workload.partition("/")[2]
+    chosen = ("-n", NAMESPACE, "-l", f"app.kubernetes.io/name={name}")
+    text = cluster.run("get", "pods", *chosen, "-o", "wide")
+    # a container that has not started has no log, which is no error here
+    logs = ("logs", *chosen, "--all-containers", "--prefix", "--tail=5", "--ignore-errors")
+    text += cluster.run(*logs)
+    return text + f"more: kubectl -n {NAMESPACE} describe pods -l app.kubernetes.io/name={name}"
+
+
+def _overlay(folder: Path, name: str) -> Path:
+    known = sorted(path.parent.name for path in folder.glob("*/kustomization.yaml"))
+    if name not in known:
+        what = f"OVERLAY={name}" if name else "which overlay?"
+        raise ClusterError(f"{what}: there are {', '.join(known)}: make deploy OVERLAY={known[0]}")
+    return folder / name
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make", description="brisa in the cluster that KUBECONFIG names, or in this K3s."
+    )
+    parser.add_argument("action", choices=("deploy", "undeploy"))
+    parser.add_argument("--overlay", default="", help="a folder of k8s/overlays")
+    parser.add_argument("--overlays", type=Path, default=OVERLAYS, help="[k8s/overlays]")
+    parser.add_argument(
+        "--timeout-s", type=int, default=600, help="for each workload [600: a Pi starts slowly]"
+    )
+    parser.add_argument(
+        "--purge", action="store_true", help="undeploy: the namespace and its volumes as well"
+    )
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
