@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -21,6 +22,22 @@ from tests.support import REPOSITORY, python
 
 READMES = (REPOSITORY / "README.md", REPOSITORY / "README.es.md")
 CONTRACT = REPOSITORY / "broker" / "CONTRACT.md"
+GUIDES = {  # English: Spanish
+    "README": "README",
+    "wiring": "cableado",
+    "install": "instalar",
+    "from-the-report": "desde-el-informe",
+    "operate": "operar",
+    "troubleshoot": "problemas",
+}
+PAIRS = [
+    READMES,
+    *(
+        (REPOSITORY / f"docs/guide/{english}.md", REPOSITORY / f"docs/guia/{spanish}.md")
+        for english, spanish in GUIDES.items()
+    ),
+]
+BOTH = pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[0].stem)
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -32,14 +49,74 @@ def commands(path: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines]
 
 
-def test_both_readmes_give_the_same_commands() -> None:
-    assert commands(READMES[0]) == commands(READMES[1])
+def outline(path: Path) -> list[str]:
+    """What a page is made of, without its words: headings by depth, rows of tables, pictures."""
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    marks = re.findall(r"^(#+ |\||!\[)", text, re.MULTILINE)
+    return [mark.strip() for mark in marks]
 
 
-def test_every_make_target_and_variable_in_the_readme_exists() -> None:
+def says(path: Path) -> list[str]:
+    """The words of ours that a page quotes: the first column of tables headed so."""
+    quoted = []
+    tables = re.findall(
+        r"^\| (?:brisa|make) (?:says|dice) .*?\n((?:\|.*\n)+)", path.read_text(), re.MULTILINE
+    )
+    for row in "".join(tables).splitlines():
+        for code in re.findall(r"`(.+?)`", row.split(" | ")[0]):
+            quoted += [part.strip() for part in code.split("…") if part.strip()]
+    return quoted
+
+
+def our_words() -> str:
+    """All that our programs can print, a string a line."""
+    scripts = [path.read_text() for path in (REPOSITORY / "tools").iterdir() if not path.suffix]
+    trees = [
+        ast.parse(path.read_text())
+        for folder in ("broker", "edge", "gateway", "tools")
+        for path in (REPOSITORY / folder).rglob("*.py")
+    ]
+    constants = [
+        node.value
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    return "\n".join(scripts + constants)
+
+
+def test_every_guide_is_in_both_languages() -> None:
+    pages = {page for pair in PAIRS for page in pair}
+    assert pages == {*READMES, *(REPOSITORY / "docs").glob("gui[ad]*/*.md")}
+
+
+@BOTH
+def test_both_languages_give_the_same_commands(pair: tuple[Path, Path]) -> None:
+    english, spanish = pair
+    assert commands(english) == commands(spanish)
+    for language in ("yaml", "text"):
+        assert blocks(english, language) == blocks(spanish, language)
+
+
+@BOTH
+def test_both_languages_have_the_same_outline(pair: tuple[Path, Path]) -> None:
+    assert outline(pair[0]) == outline(pair[1])
+
+
+@pytest.mark.parametrize("page", ["guide/troubleshoot.md", "guia/problemas.md"])
+def test_the_words_that_a_guide_quotes_are_ours(page: str) -> None:
+    quoted, ours = says(REPOSITORY / "docs" / page), our_words()
+    assert len(quoted) > 50
+    assert [words for words in quoted if words not in ours] == []
+
+
+@BOTH
+def test_every_make_target_and_variable_exists(pair: tuple[Path, Path]) -> None:
     makefile = (REPOSITORY / "Makefile").read_text()
-    mentioned = re.findall(r"(?:`|\n)make ([a-z]+)((?: [A-Z]+=\S+)*)", READMES[0].read_text())
-    assert {target for target, _ in mentioned} >= {"run", "test"}
+    text = pair[0].read_text()
+    mentioned = re.findall(r"(?:`|\n)make ([a-z]+(?:-[a-z]+)*)((?: [A-Z]+=[^\s`]+)*)", text)
+    if pair is READMES:
+        assert {target for target, _ in mentioned} >= {"run", "test"}
     for target, variables in mentioned:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
         for name in re.findall(r"([A-Z]+)=", variables):
