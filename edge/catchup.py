@@ -182,11 +182,10 @@ class CatchUp:
                 if rows:
                     yield Backfill(stream=one.stream, after=seq, readings=rows)
         newest = {one.stream: one.newest_seq for one in ours}
-        for mark in marks.values():
+        for mark in marks.values() if whole and alone else ():
             # what a power cut took from an old stream, or a damaged file with all of it
-            known = mark.stream in newest or (whole and alone)
             over = mark.stream != current and mark.seq >= newest.get(mark.stream, 0)
-            if mark.missing and known and over:
+            if mark.missing and over:
                 yield Backfill(stream=mark.stream, after=mark.seq, readings=[])
         for mark in marks.values() if whole else ():  # called lost, and here: an old card is back
             yield from self._those_of(mark.stream, mark.lost, self._gone)
@@ -208,7 +207,7 @@ class CatchUp:
                 )
                 if rows:
                     yield Backfill(stream=stream, readings=rows)
-                else:
+                elif dated or self._journal.whole:  # else the file has failed just now
                     in_vain.add((stream, first, last))
 
     def _is_due(self, stream: UUID, seq: int) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from broker import __version__
-from tests.support import REPOSITORY, SHARED, eventually
+from tests.support import REPOSITORY, SHARED
 
 PYTHON = "docker.io/library/python:3.11-slim-bookworm"
 MOSQUITTO = "docker.io/library/eclipse-mosquitto:2.0.22"
@@ -75,15 +75,6 @@ class Podman:
     def once(self, image: str, *options: str, command: Sequence[str] = ()) -> str:
         """What a command in a container of its own says, which has to succeed."""
         return self("run", "--rm", *STRICT, *options, image, *command)
-
-    def says(self, name: str, text: str) -> None:
-        """Wait until a container has said it."""
-
-        def said() -> bool:
-            done = self.attempt("podman", "logs", name)
-            return text in done.stdout + done.stderr
-
-        eventually(f"{name} says {text!r}", said)
 
     def inspect(self, what: str, template: str) -> str:
         return self("inspect", f"--format={template}", what)

@@ -8,7 +8,10 @@ import copy
 import random
 import shutil
 import tempfile
+import threading
 from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,11 +33,15 @@ from broker.contract import (
     Stored,
     parse_payload,
 )
+from edge import salvage
 from edge.catchup import ANSWER_FIRST_S, ANSWER_LONGEST_S, BATCH_READINGS, CatchUp
-from edge.journal import Journal
+from edge.journal import RETRY_S, Journal, StreamInfo
+from edge.journal_format import Row as JournalRow
+from edge.journal_format import Whose
 from gateway.history.ledger import LOST, STORED, UNDATED, Room, Row
 from gateway.history.writer import _Stream
-from tests.unit.journals import SetClock, add, everything, journal, make
+from tests.support import PATIENCE_S
+from tests.unit.journals import SetClock, add, everything, journal, make, settled
 
 AFTER_S = 5.0
 Said = Reading | Backfill | SensorHealth
@@ -542,6 +549,55 @@ def test_a_stream_that_is_not_answered_holds_up_no_other(tmp_path: Path, clock: 
         assert asked == [True, False, False, True, True, True]
 
 
+def test_of_streams_that_are_not_answered_the_one_that_was_asked_least_is_next(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        refused = []
+        for _ in range(3):
+            refused.append(add(kept, clock, 1, "s")[0].stream)
+            kept.fork("s", 1)
+        clock.pass_(60)
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.recorder_is_there()
+        asked, waits = [], []
+        for _ in range(7):
+            waited = 0
+            while (batch := catch_up.next(clock.now_s)) is None:
+                clock.pass_(1)
+                waited += 1
+            waits.append(waited)
+            asked.append(refused.index(batch.stream))
+        assert asked == [0, 1, 2, 0, 1, 2, 0]
+        assert waits == [0, 5, 5, 5, 10, 10, 10]
+        # to a recorder that is heard of again, all may be said anew, and at once
+        catch_up.disconnected()
+        catch_up.recorder_is_there()
+        assert catch_up.next(clock.now_s) is not None
+        clock.pass_(ANSWER_FIRST_S)
+        assert catch_up.next(clock.now_s) is not None
+
+
+def test_an_answer_ends_the_patience_that_a_stream_had_grown(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        stream = add(kept, clock, 2 * BATCH_READINGS, "s")[0].stream
+        kept.fork("s", 2 * BATCH_READINGS)
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.heard(mark(stream, 0))
+        for wait_s in (5, 10):
+            assert catch_up.next(clock.now_s) is not None
+            clock.pass_(wait_s)
+        assert catch_up.next(clock.now_s) is not None
+        catch_up.heard(mark(stream, BATCH_READINGS))
+        assert catch_up.next(clock.now_s) is not None
+        clock.pass_(ANSWER_FIRST_S - 1)
+        assert catch_up.next(clock.now_s) is None
+        clock.pass_(1)
+        assert catch_up.next(clock.now_s) is not None
+
+
 def test_of_a_sensor_that_no_recorder_spoke_of_all_is_sent_when_told_that_there_is_one(
     tmp_path: Path, clock: SetClock
 ) -> None:
@@ -577,6 +633,204 @@ def test_dates_that_came_to_be_known_are_sent(tmp_path: Path, clock: SetClock) -
         ]
         catch_up.heard(mark(stream, 6))
         assert catch_up.next(clock.now_s) is None
+
+
+def test_of_a_range_without_dates_only_what_has_one_by_now_is_sent(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    """The rest is of a boot that never knew the time."""
+    clock.right = False
+    with journal(tmp_path / "j.db", clock) as kept:
+        stream = add(kept, clock, 3, "s")[0].stream
+    clock.reboot(right=False)
+    with journal(tmp_path / "j.db", clock) as kept:
+        later = add(kept, clock, 2, "s")[0].stream
+        clock.right = True
+        (right,) = add(kept, clock, 1, "s")
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.published(right)
+        never = Mark(stream=stream, seq=3, undated=[(1, 3)])
+        catch_up.heard(mark(later, 3, undated=[(1, 2)], earlier=[never]))
+        batch = catch_up.next(clock.now_s)
+        assert batch is not None
+        assert (batch.stream, [row.seq for row in batch.readings]) == (later, [1, 2])
+        catch_up.heard(mark(later, 3, earlier=[never]))
+        assert catch_up.next(clock.now_s) is None
+
+
+def test_what_was_called_lost_is_sent_without_its_date_too(tmp_path: Path, clock: SetClock) -> None:
+    clock.right = False
+    with journal(tmp_path / "j.db", clock) as kept:
+        stream = add(kept, clock, 5, "s")[0].stream
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.start()
+        catch_up.heard(mark(stream, 5, lost=[(2, 4)]))
+        batch = catch_up.next(clock.now_s)
+        assert batch is not None
+        assert [(row.seq, row.clock_synchronised) for row in batch.readings] == [
+            (seq, False) for seq in (2, 3, 4)
+        ]
+
+
+def test_what_was_looked_for_in_vain_is_looked_for_again_after_the_next_connect(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    """And not before: a range of many numbers would be read again with every look."""
+    clock.right = False
+    with journal(tmp_path / "j.db", clock) as kept:
+        readings = add(kept, clock, 3, "s")
+        stream = readings[0].stream
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.start()
+        catch_up.published(readings[0].model_copy(update={"clock_synchronised": True}))
+        word = mark(stream, 9, lost=[(4, 4)], undated=[(1, 3)])
+        catch_up.heard(word)
+        assert catch_up.next(clock.now_s) is None
+        clock.right = True
+        add(kept, clock, 1, "s")  # number 4, and dates of the others
+        catch_up.heard(word)
+        assert catch_up.next(clock.now_s) is None
+        catch_up.disconnected()
+        catch_up.heard(word)
+        lost = catch_up.next(clock.now_s)
+        assert lost is not None
+        assert [row.seq for row in lost.readings] == [4]
+        catch_up.heard(mark(stream, 9, undated=[(1, 3)]))
+        undated = catch_up.next(clock.now_s)
+        assert undated is not None
+        assert [row.seq for row in undated.readings] == [1, 2, 3]
+
+
+# ---- while the journal is not whole
+
+
+def its_file_fails(kept: Journal) -> None:
+    assert kept._db is not None
+    kept._failed(kept._db, OSError(5, "Input/output error"))
+
+
+@dataclass
+class Damaged:
+    """A journal whose file was set aside, and of which the salvage has not begun."""
+
+    journal: Journal
+    catch_up: CatchUp
+    stream: UUID  # the one that the file had, with three numbers
+    may_copy: threading.Event
+
+    def is_saved(self) -> None:
+        self.may_copy.set()
+        settled(self.journal)
+
+
+@pytest.fixture
+def damaged(tmp_path: Path, clock: SetClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Damaged]:
+    path, may_copy = tmp_path / "j.db", threading.Event()
+    with journal(path, clock) as kept:
+        stream = add(kept, clock, 3, "s")[0].stream
+    path.write_bytes(b"\0" * 100 + path.read_bytes()[100:])
+    batches = salvage.batches
+
+    def held(path: Path, newest_ms: int) -> Iterator[list[tuple[Whose, JournalRow]]]:
+        assert may_copy.wait(PATIENCE_S)
+        yield from batches(path, newest_ms)
+
+    monkeypatch.setattr(salvage, "batches", held)
+    with journal(path, clock) as kept:
+        clock.pass_(60)
+        yield Damaged(kept, CatchUp("s", kept, after_s=AFTER_S), stream, may_copy)
+        may_copy.set()
+
+
+def test_a_stream_that_may_still_be_saved_is_not_called_lost(
+    damaged: Damaged, clock: SetClock
+) -> None:
+    damaged.catch_up.heard(mark(damaged.stream, 1, missing=2))
+    assert damaged.catch_up.next(clock.now_s) is None
+    damaged.is_saved()
+    batch = damaged.catch_up.next(clock.now_s)
+    assert batch is not None
+    assert (batch.after, [row.seq for row in batch.readings]) == (1, [2, 3])
+
+
+def test_a_stream_that_is_saved_while_it_is_looked_for_is_not_called_lost(
+    damaged: Damaged, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = damaged.journal.streams
+
+    def just_before(sensor: str) -> list[StreamInfo]:
+        found = ask(sensor)
+        damaged.is_saved()
+        return found
+
+    damaged.catch_up.heard(mark(damaged.stream, 1, missing=2))
+    with monkeypatch.context() as patch:
+        patch.setattr(damaged.journal, "streams", just_before)
+        assert damaged.catch_up.next(clock.now_s) is None
+    assert damaged.journal.whole
+    batch = damaged.catch_up.next(clock.now_s)
+    assert batch is not None
+    assert (batch.after, [row.seq for row in batch.readings]) == (1, [2, 3])
+
+
+def test_a_stream_whose_file_fails_while_it_is_looked_for_is_not_called_lost(
+    tmp_path: Path, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        stream = add(kept, clock, 3, "s")[0].stream
+        kept.fork("s", 3)
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.heard(mark(stream, 1, missing=2))
+        ask = kept.streams
+
+        def just_after(sensor: str) -> list[StreamInfo]:
+            its_file_fails(kept)
+            return ask(sensor)
+
+        assert kept.whole
+        monkeypatch.setattr(kept, "streams", just_after)
+        assert catch_up.next(clock.now_s) is None
+        assert not kept.whole
+
+
+def test_what_was_called_lost_and_may_still_be_saved_is_not_looked_for_in_vain(
+    damaged: Damaged, clock: SetClock
+) -> None:
+    damaged.catch_up.heard(mark(damaged.stream, 3, lost=[(2, 3)]))
+    assert damaged.catch_up.next(clock.now_s) is None
+    damaged.is_saved()
+    batch = damaged.catch_up.next(clock.now_s)
+    assert batch is not None
+    assert (batch.after, [row.seq for row in batch.readings]) == (None, [2, 3])
+
+
+def test_what_was_called_lost_is_looked_for_again_when_the_file_that_failed_is_back(
+    tmp_path: Path, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        stream = add(kept, clock, 3, "s")[0].stream
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.start()
+        catch_up.heard(mark(stream, 3, lost=[(2, 3)]))
+        ask = kept.between
+
+        def just_after(*arguments: Any, **options: Any) -> list[Measured]:
+            its_file_fails(kept)
+            return ask(*arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(kept, "between", just_after)
+            assert catch_up.next(clock.now_s) is None
+        assert not kept.whole
+        clock.pass_(RETRY_S)
+        add(kept, clock, 1, "s")
+        assert kept.whole
+        batch = catch_up.next(clock.now_s)
+        assert batch is not None
+        assert (batch.after, [row.seq for row in batch.readings]) == (None, [2, 3])
+
+
+# ---- and the rest
 
 
 def test_what_it_sent_from_the_journal_is_its_own(tmp_path: Path, clock: SetClock) -> None:

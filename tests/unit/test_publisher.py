@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from broker.buffered import Publish
 from broker.contract import (
     Backfill,
+    Mark,
     NodeState,
     NodeStatus,
     Reading,
@@ -24,7 +26,7 @@ from broker.contract import (
 from broker.session import Message, NotConnectedError, Session
 from broker.settings import BrokerSettings
 from edge.clock import Clock
-from edge.journal import Journal
+from edge.journal import Journal, StreamInfo
 from edge.publisher import HEALTH_EVERY_S, Publisher
 from edge.sampler import Sampler
 from edge.sensors.base import Cause, Measurement, NoReading, Sample
@@ -88,14 +90,21 @@ class RecordingSession(Session):
 
     def comes_up(self, *stored: Stored) -> None:
         """And what the broker retained of the recorder comes before anything else."""
-        self.connected = True
-        self._tell_up()
+        self.connects()
         for one in stored:
             self.hears_stored(one)
+        self.synchronises()
+
+    def connects(self) -> None:
+        self.connected = True
+        self._tell_up()
+
+    def synchronises(self) -> None:
+        """All that the broker retained has come."""
         self._tell_synchronised()
 
-    def hears_stored(self, stored: Stored) -> None:
-        self._hear(Publish(STORED.encode(), stored.to_json(), True))
+    def hears_stored(self, stored: Stored, topic: str = STORED) -> None:
+        self._hear(Publish(topic.encode(), stored.to_json(), True))
 
     def goes_down(self) -> None:
         self.connected = False
@@ -142,10 +151,10 @@ class BlockedSensor:
 class Edge:
     """A publisher with one sampler, which is not started."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, days: float = 7.0) -> None:
         self.sensor = BlockedSensor()
         self.clock = SteppedClock()
-        self.journal = Journal(path, node="pi-1", clock=self.clock)
+        self.journal = Journal(path, node="pi-1", clock=self.clock, days=days)
         self.journal.open()
         self.publisher = Publisher(
             EdgeSettings(node="pi-1"),
@@ -166,10 +175,23 @@ class Edge:
         self.publisher.add(self.sampler)
 
     def measures(self, temperature_c: float) -> None:
+        self.publisher.sample("s", self.sample(temperature_c))
+
+    def sample(self, temperature_c: float) -> Sample:
         measurement = Measurement(temperature_c, 41.0)
-        self.publisher.sample(
-            "s", Sample(measurement, self.clock.now_s, self.clock.now, clock_synchronised=True)
-        )
+        return Sample(measurement, self.clock.now_s, self.clock.now, clock_synchronised=True)
+
+    def current(self, name: str = "s") -> StreamInfo:
+        current = self.journal.current(name)
+        assert current is not None
+        return current
+
+    def offers(self, name: str = "s") -> Backfill | None:
+        """What the back-fill's thread would send now."""
+        before = len(self.session.said)
+        self.publisher.backfiller._send(name)
+        new = [payload for topic, payload in self.session.said[before:] if "backfill" in topic]
+        return parse_payload(Backfill, new[0]) if new else None
 
 
 @pytest.fixture
@@ -254,6 +276,40 @@ def test_a_twin_is_one_who_speaks_now_not_one_who_was_retained(edge: Edge) -> No
     assert twins == ["", "other", ""]
 
 
+def test_who_came_later_is_told_once_that_this_edge_is_online(
+    edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it says to that, and again after each connect, is not answered: it would not end."""
+    edge.session.comes_up()
+    edge.session.take()
+    told = []
+    for instance in ("other", "other", "a third", "a third"):
+        edge.session.hears(NodeStatus(state=NodeState.ONLINE, instance=instance))
+        told.append(states(edge.session.take()))
+    assert told == [[NodeState.ONLINE], [], [NodeState.ONLINE], []]
+    assert edge.publisher.twin == "a third"
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 4
+    assert all("calls itself node pi-1" in line for line in warnings)
+    assert ["(other)" in line for line in warnings] == [True, True, False, False]
+    edge.session.hears(NodeStatus(state=NodeState.OFFLINE, instance="a third"))
+    edge.session.take()
+    # who comes back after that knows as little as who comes first
+    edge.session.hears(NodeStatus(state=NodeState.ONLINE, instance="a third"))
+    assert states(edge.session.take()) == [NodeState.ONLINE]
+
+
+def test_what_may_be_in_the_journal_of_a_twin_is_not_called_lost(edge: Edge) -> None:
+    theirs = Mark(stream=uuid4(), seq=7, missing=2)
+    edge.measures(20.0)
+    edge.session.comes_up(Stored(stream=edge.current().stream, seq=1, earlier=[theirs]))
+    other = NodeStatus(state=NodeState.ONLINE, instance="other")
+    edge.session.hears(other)
+    assert edge.offers() is None
+    edge.session.hears(other.model_copy(update={"state": NodeState.OFFLINE}))
+    assert edge.offers() == Backfill(stream=theirs.stream, after=7, readings=[])
+
+
 def test_health_says_what_the_journal_can_still_send(edge: Edge) -> None:
     edge.session.comes_up()
     empty = parse_payload(SensorHealth, edge.session.take()[-1][1])
@@ -304,6 +360,119 @@ def test_an_old_copy_of_the_journal_begins_a_new_stream_before_a_number_is_used(
     (first,) = again.journal.after(new.stream, 0, 1)
     assert first.temperature_c == 22.0
     again.journal.close()
+
+
+def test_after_such_a_copy_one_new_stream_is_enough(
+    edge: Edge, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The recorder's word of the old one comes again, before it hears of the new."""
+    edge.measures(20.0)
+    old = edge.current().stream
+    edge.journal.close()
+    again = Edge(tmp_path / "journal.db")
+    again.publisher.backfiller.of("s")
+    theirs = Stored(stream=old, seq=9, newest=9)
+    again.session.comes_up(theirs)
+    new = again.current()
+    assert (new.stream != old, new.newest_seq) == (True, 0)  # and there is no row of it yet
+    said = parse_payload(SensorHealth, again.session.of(HEALTH)[-1])
+    assert said.stream == new.stream
+    again.session.hears_stored(theirs)
+    assert again.current().stream == new.stream
+    again.measures(21.0)
+    again.session.hears_stored(theirs)
+    again.session.hears_stored(Stored(stream=new.stream, seq=1, newest=1))
+    assert again.current() == (new.stream, 1, 1)
+    assert [one.stream for one in again.journal.streams("s")] == [new.stream, old]
+    assert caplog.text.count("A new stream begins") == 1
+    again.journal.close()
+
+
+def test_a_sensor_that_is_configured_no_more_gets_a_new_stream_too(tmp_path: Path) -> None:
+    """And no health of it is said, nor asked for."""
+    edge = Edge(tmp_path / "journal.db")
+    edge.journal.append("gone", edge.sample(20.0), "dht22")
+    old = edge.current("gone").stream
+    edge.publisher.backfiller.of("gone")
+    edge.journal.append("gone", edge.sample(21.0), "dht22")
+    edge.session.comes_up()
+    edge.session.take()
+    topic = STORED.replace("/s/", "/gone/")
+    for _ in range(2):
+        edge.session.hears_stored(Stored(stream=old, seq=1, newest=3), topic)
+    assert edge.session.take() == []
+    streams = edge.journal.streams("gone")
+    assert [(one.stream == old, one.newest_seq) for one in streams] == [(False, 1), (True, 1)]
+    edge.journal.close()
+
+
+def test_of_a_sensor_that_is_configured_no_more_all_is_sent_when_there_is_a_recorder(
+    edge: Edge,
+) -> None:
+    edge.journal.append("gone", edge.sample(20.0), "dht22")
+    edge.publisher.backfiller.of("gone")
+    edge.measures(21.0)
+    edge.session.comes_up()
+    edge.clock.pass_(60)
+    assert edge.offers("gone") is None
+    edge.session.hears_stored(Stored(stream=edge.current().stream, seq=1))
+    batch = edge.offers("gone")
+    assert batch is not None
+    assert (batch.stream, batch.after) == (edge.current("gone").stream, 0)
+    assert [row.temperature_c for row in batch.readings] == [20.0]
+    assert edge.offers() is None
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_what_aged_out_unpublished_is_not_taken_for_the_numbers_of_another(
+    tmp_path: Path, is_ours: bool
+) -> None:
+    """Health says from where on there are readings: so the recorder writes down that those before
+    are lost, and its watermark is past all that was ever published. One more was another's."""
+    edge = Edge(tmp_path / "journal.db", days=600 / 86_400)
+    edge.session.comes_up()
+    edge.measures(20.0)
+    edge.session.goes_down()
+    for _ in range(63):
+        edge.clock.pass_(60)
+        edge.measures(21.0)
+    before = edge.current()
+    assert 50 < before.oldest_seq < before.newest_seq == 64
+    seq = before.oldest_seq - 1 if is_ours else before.oldest_seq
+    edge.session.comes_up(Stored(stream=before.stream, seq=seq, newest=1 if is_ours else seq))
+    now = edge.current()
+    assert (now == before) is is_ours
+    assert now.newest_seq == (64 if is_ours else 64 - seq + 1)
+    assert [parse_payload(Reading, said).seq for said in edge.session.of(READING)] == (
+        [1, 64] if is_ours else [1]
+    )
+    edge.journal.close()
+
+
+def test_no_reading_goes_out_before_the_recorders_word_has_come(edge: Edge) -> None:
+    """After any connect: the number might be another's, and nobody would ever know."""
+    for number in range(1, 4):
+        edge.session.connects()
+        edge.measures(20.0 + number)
+        assert READING not in topics(edge.session.take())
+        edge.session.synchronises()
+        (payload,) = edge.session.of(READING)
+        assert parse_payload(Reading, payload).temperature_c == 20.0 + number
+        edge.session.goes_down()
+        edge.session.take()
+
+
+def test_what_the_recorder_said_does_not_count_after_the_connection(edge: Edge) -> None:
+    """The database may be another by the next one."""
+    for temperature_c in (20.0, 21.0, 22.0):
+        edge.measures(temperature_c)
+    edge.clock.pass_(60)
+    edge.session.comes_up(Stored(stream=edge.current().stream, seq=1))
+    assert edge.publisher.backfiller.behind("s") == 2
+    edge.session.goes_down()
+    assert edge.publisher.backfiller.behind("s") == 0
+    edge.session.comes_up()
+    assert edge.offers() is None
 
 
 def test_strange_words_of_the_recorder_are_said_and_nothing_else(
