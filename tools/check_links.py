@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -45,7 +46,7 @@ def links(file: Path) -> Iterator[str]:
         for child in token.children or []:
             target = child.attrGet("href") or child.attrGet("src")
             if isinstance(target, str):
-                yield target
+                yield unquote(target)  # Markdown quotes letters that are not ASCII
 
 
 def headings(file: Path) -> set[str]:
