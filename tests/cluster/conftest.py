@@ -23,16 +23,19 @@ DNS_NAMESPACE = "kube-system"
 
 
 @pytest.fixture(scope="session")
-def simulated() -> bool:
-    """Whether it is ../shared/cluster, which is started; KUBECONFIG is set afterwards."""
+def simulated() -> Iterator[bool]:
+    """Whether it is ../shared/cluster, which is started, and stopped again; KUBECONFIG is set."""
     need_kustomize()
     if os.environ.get("KUBECONFIG"):
-        return "brisa-cluster" in os.environ["KUBECONFIG"]
+        yield "brisa-cluster" in os.environ["KUBECONFIG"]
+        return
     if not (CACHE / "bin" / "kube-apiserver").exists() or not SIMULATED.exists():
         pytest.skip(f"no cluster: set KUBECONFIG, or run {SIMULATED}/build once (3 minutes)")
     said = _run(str(SIMULATED / "up"))
     os.environ["KUBECONFIG"] = said.splitlines()[-1].partition("=")[2]
-    return True
+    yield True
+    if not os.environ.get("BRISA_CLUSTER_KEEP"):
+        _run(str(SIMULATED / "down"))
 
 
 @pytest.fixture(scope="session")
