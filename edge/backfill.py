@@ -80,7 +80,7 @@ class Backfiller:
             return self.of(sensor).behind
 
     def left(self) -> int:
-        """How many readings are not stored yet, as far as is known; 0 if there was no recorder."""
+        """How many readings no recorder has ever said to have."""
         with self._lock:
             return sum(catch_up.left for catch_up in self._catch_ups.values())
 

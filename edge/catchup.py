@@ -48,7 +48,7 @@ class CatchUp:
         self._journal = journal
         self._after_s = after_s
         self._marks: dict[UUID, Mark] | None = None
-        self._heard: dict[UUID, Mark] | None = None  # the same, also when it no longer counts
+        self._heard: dict[UUID, Mark] = {}  # the same, also when it no longer counts
         self._sent: _Sent | None = None
         # How often in a row a batch of a stream was not answered: others go first, and it waits.
         self._unanswered: Counter[UUID] = Counter()
@@ -80,7 +80,7 @@ class CatchUp:
     def recorder_is_there(self) -> None:
         """There is one; if it has not said a word of this sensor, it has nothing of it."""
         if self._marks is None:
-            self._marks = self._heard = {}
+            self._marks = {}
 
     def heard(self, stored: Stored) -> int | None:
         """The recorder's word. Returns None, or where numbers were used by somebody else.
@@ -121,16 +121,14 @@ class CatchUp:
     @property
     def behind(self) -> int:
         """How many of the journal's readings the recorder has not said to have; 0 if unheard."""
-        return self._behind(self._marks)
+        return self._behind(self._marks) if self._marks is not None else 0
 
     @property
     def left(self) -> int:
-        """The same, as far as it was ever heard: also while there is no connection."""
+        """How many it has never said to have: also while there is no connection, or was none yet."""
         return self._behind(self._heard)
 
-    def _behind(self, marks: Mapping[UUID, Mark] | None) -> int:
-        if marks is None:
-            return 0
+    def _behind(self, marks: Mapping[UUID, Mark]) -> int:
         whole = {stream: mark.seq for stream, mark in marks.items()}
         return sum(
             max(0, one.newest_seq - max(whole.get(one.stream, 0), one.oldest_seq - 1))

@@ -116,13 +116,14 @@ class Publisher:
 
     def hand_over(self, drain_s: float, hurry: Ending) -> None:
         """Wait until the recorder has everything; at most so long, or until told to hurry."""
+        if not drain_s:
+            return
         end_s = self._clock.monotonic_s() + drain_s
-        left = self.backfiller.left()
-        if left and drain_s:
+        if left := self.backfiller.left():
             log.info("the recorder lacks %d readings: they are handed over first", left)
         while left and self._clock.monotonic_s() < end_s and not hurry.wait(LOOK_S):
             left = self.backfiller.left()
-        if left and drain_s:
+        if left:
             log.warning("%d readings are in the journal only, and not stored yet", left)
 
     def stop(self) -> None:

@@ -80,8 +80,8 @@ class EdgeSettings(BrokerSettings):
         Field(
             ge=0,
             le=3600,
-            description="after SIGTERM, wait so long until the recorder has all readings; a"
-            " second SIGTERM ends it",
+            description="after SIGTERM, wait at most so long until the recorder has all readings, if"
+            " there is one; a second SIGTERM ends it",
         ),
     ] = 0.0
     sysfs_root: Annotated[Path, Field(description="where sysfs is mounted")] = Path("/sys")

@@ -194,6 +194,8 @@ class Server(uvicorn.Server):
     def _stop(self) -> None:
         if self._stopping is None:
             log.info("stopping; draining for %g s", self._drain_s)
+            # who keeps a connection makes a new one, to somebody who stays; heeded within a second
+            self.config.encoded_headers.append((b"connection", b"close"))
             self._stopping = self._loop.create_task(self._drain_and_stop())
         else:
             self._now.set()

@@ -86,11 +86,11 @@ def nodes() -> dict[str, list[str]]:
 
 
 def environment() -> dict[str, str]:
-    """Ours; where it names no cluster and K3s is here, K3s' own."""
+    """Ours; where it names no cluster, the user's own, or K3s', which K3s' kubectl would take first."""
     known = dict(os.environ)
-    named = "KUBECONFIG" in known or (Path.home() / ".kube" / "config").exists()
-    if not named and os.access(K3S_CONFIG, os.R_OK):
-        known["KUBECONFIG"] = str(K3S_CONFIG)
+    for config in (Path.home() / ".kube" / "config", K3S_CONFIG):
+        if "KUBECONFIG" not in known and os.access(config, os.R_OK):
+            known["KUBECONFIG"] = str(config)
     return known
 
 

@@ -55,7 +55,13 @@ def server_engine(url: URL, *, read_only: bool) -> Engine:
             f"SET SESSION TRANSACTION READ {'ONLY' if read_only else 'WRITE'}",
         ]
     engine = sa.create_engine(
-        url, isolation_level="READ COMMITTED", pool_pre_ping=True, connect_args=arguments
+        url,
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        # each costs the server 2 MB, of the 96 that it has on a Pi
+        pool_size=2,
+        max_overflow=3,
+        connect_args=arguments,
     )
     event.listen(engine, "connect", lambda raw, _: _run(raw, setup))
     return engine

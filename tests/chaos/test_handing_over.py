@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from tests.chaos.evidence import journal_rows, newest
-from tests.chaos.harness import Chaos, running
+from tests.chaos.harness import SENSOR, Chaos, running
 from tests.databases import Database
 from tests.support import RunningBroker
 
@@ -38,6 +38,26 @@ def test_all_is_handed_over_when_the_recorder_comes_back(
         chaos.compare(journal)
 
 
+def test_an_edge_that_has_not_found_the_broker_yet_does_not_leave(
+    mosquitto: RunningBroker, sqlite: Database
+) -> None:
+    """It cannot know whether there is a recorder."""
+    with running(mosquitto, sqlite, edge_env={"BRISA_DRAIN_S": "3600"}) as chaos:
+        chaos.caught_up()
+        assert chaos.system.edge is not None
+        chaos.system.edge.close()
+        mosquitto.kill()
+        chaos.system.start_edge()
+        chaos.system.edge.wait_for(f"sensor {SENSOR} is ok")
+        chaos.system.edge.popen.send_signal(signal.SIGTERM)
+        chaos.system.edge.wait_for("readings: they are handed over first")
+        mosquitto.start()
+        assert chaos.system.edge.wait() == 0
+        journal = journal_rows(chaos.system.journal)
+        chaos.whole(newest(journal))
+        chaos.compare(journal)
+
+
 def test_a_second_signal_ends_it_and_says_what_is_left(
     mosquitto: RunningBroker, sqlite: Database
 ) -> None:
@@ -52,12 +72,3 @@ def test_a_second_signal_ends_it_and_says_what_is_left(
         chaos.system.start_edge()
         chaos.caught_up()
         chaos.prove()
-
-
-def test_without_a_recorder_nobody_is_waited_for(
-    mosquitto: RunningBroker, sqlite: Database
-) -> None:
-    with running(mosquitto, sqlite, edge_env={"BRISA_DRAIN_S": "3600"}, recorder=False) as chaos:
-        chaos.heard(20)
-        assert chaos.system.edge is not None
-        assert chaos.system.edge.stop() == 0

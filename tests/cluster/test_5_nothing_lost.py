@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 
-from tests.cluster.harness import Brisa, Object, until
+from tests.cluster.harness import PATIENCE_S, Brisa, Object, until
+from tools import cluster
+from tools.cluster import NAMESPACE
 
 
 def test_a_rolling_update_of_all_workloads(
     brisa: Brisa, sensors: str, record_property: Callable[[str, object], None]
 ) -> None:
     before = _stored(brisa.audit(), sensors)
-    for workload in brisa.workloads():
-        brisa.kubectl("rollout", "restart", workload)
-    for workload in brisa.workloads():
-        brisa.wait_for_rollout(workload)
+    logs = ["-n", NAMESPACE, "logs", "--follow", brisa.pod("edge"), "-c", "edge"]
+    with subprocess.Popen(
+        [*cluster.kubectl_command(), *logs],
+        env=cluster.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as leaving:
+        for workload in brisa.workloads():
+            brisa.kubectl("rollout", "restart", workload)
+        for workload in brisa.workloads():
+            brisa.wait_for_rollout(workload)
+        said, _ = leaving.communicate(timeout=PATIENCE_S)
+    # what nobody ever heard of the audit cannot miss: its journal went with the pod
+    assert "stopping" in said
+    assert "in the journal only" not in said, said
     record_property("note", _complete(brisa, sensors, before))
 
 

@@ -213,7 +213,8 @@ def draining_fits_the_grace_period(objects: list[Object]) -> Iterator[str]:
     for where in ("gateway/gateway", "edge/edge"):
         drain_s = float(_environment(objects, container(objects, where)).get("BRISA_DRAIN_S", "0"))
         grace_s = pods(objects)[where.split("/")[0]]["spec"]["terminationGracePeriodSeconds"]
-        if not drain_s:
+        needed = where == "gateway/gateway" or "recorder" in pods(objects)
+        if needed and not drain_s:
             yield f"{where}: ends while it is still sent requests, or has what the recorder lacks"
         if drain_s + STOP_WITHIN_S >= grace_s:
             yield f"{where}: is killed after {grace_s} s, while it drains for {drain_s:g}"

@@ -22,7 +22,7 @@ PRIVILEGED = "edge/edge"
 FOLDER_OWNER = "edge/journal-folder"
 NODE_FOLDER = {"path": "/var/lib/brisa", "type": "DirectoryOrCreate"}
 # A Pi with 1 GB has this much for one container, and no more.
-LARGEST_LIMIT_MIB = 128.0
+LARGEST_LIMIT_MIB = 192.0
 
 
 def images_are_pinned(objects: list[Object]) -> Iterator[str]:
@@ -99,8 +99,8 @@ def resources_fit_a_pi(objects: list[Object]) -> Iterator[str]:
             continue
         if not asked <= limit <= LARGEST_LIMIT_MIB:
             yield f"{where}: asks for {asked:g} MiB of {limit:g}"
-        if where == "mosquitto/mosquitto" and limit <= _memory_limit_mib():
-            yield f"{where}: is killed before mosquitto.conf's memory_limit is reached"
+        if where == "mosquitto/mosquitto" and limit <= 4 * _queue_limit_mib():
+            yield f"{where}: is killed for four readers with mosquitto.conf's max_queued_bytes"
 
 
 def nobody_has_a_token(objects: list[Object]) -> Iterator[str]:
@@ -131,8 +131,8 @@ def _uses_adafruit(edge: Object, objects: list[Object]) -> bool:
     return any(one["data"].get("BRISA_DRIVER") == "adafruit" for one in settings)
 
 
-def _memory_limit_mib() -> float:
+def _queue_limit_mib() -> float:
     for line in (REPOSITORY / "broker" / "mosquitto.conf").read_text().splitlines():
-        if line.startswith("memory_limit "):
+        if line.startswith("max_queued_bytes "):
             return int(line.split()[1]) / 2**20
-    raise AssertionError("mosquitto.conf has no memory_limit")
+    raise AssertionError("mosquitto.conf has no max_queued_bytes")

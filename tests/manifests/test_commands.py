@@ -11,7 +11,7 @@ import pytest
 from broker import credentials as hashes
 from broker.ids import SERVICES
 from tests.manifests.rendering import copied, need_kustomize
-from tools import certificates, credentials, deploy
+from tools import certificates, cluster, credentials, deploy
 
 
 def run(folder: Path, *nodes: str) -> int:
@@ -100,6 +100,51 @@ def test_deploy_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixt
     assert said("ha").endswith("make certificates\n")
     (overlays.parent / "credentials" / "users" / "gateway").unlink()
     assert said("demo").endswith("make credentials\n")
+
+
+def test_which_cluster_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """K3s' own kubectl would take K3s' file, which only root may read, before the user's."""
+    k3s, own = tmp_path / "k3s.yaml", tmp_path / ".kube" / "config"
+    monkeypatch.setattr(cluster, "K3S_CONFIG", k3s)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    assert "KUBECONFIG" not in cluster.environment()
+    k3s.touch()
+    assert cluster.environment()["KUBECONFIG"] == str(k3s)
+    own.parent.mkdir()
+    own.touch()
+    assert cluster.environment()["KUBECONFIG"] == str(own)
+    monkeypatch.setenv("KUBECONFIG", "elsewhere")
+    assert cluster.environment()["KUBECONFIG"] == "elsewhere"
+
+
+def test_the_edges_are_applied_when_the_rest_is_there_and_stop_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def run(*words: str, given: str = "") -> str:
+        asked.append("edges" if "kind: DaemonSet" in given else "rest")
+        return (
+            "daemonset.apps/edge created"
+            if asked[-1] == "edges"
+            else "deployment.apps/gateway created"
+        )
+
+    def wait(workload: str, _timeout_s: int) -> None:
+        asked.append(workload)
+        if workload == "daemonset.apps/edge":
+            raise cluster.ClusterError("a node is off")
+
+    monkeypatch.setattr(cluster, "run", run)
+    monkeypatch.setattr(cluster, "nodes", lambda: {"pi-1": ["192.0.2.7"]})
+    monkeypatch.setattr(cluster, "get", lambda *_: {"items": [{"metadata": {"name": "pi-1"}}]})
+    monkeypatch.setattr(deploy, "_wait", wait)
+    deploy.deploy("kind: DaemonSet\n---\nkind: Deployment\n", 9)
+    assert asked == ["rest", "deployment.apps/gateway", "edges", "daemonset.apps/edge"]
+    said = capsys.readouterr()
+    assert said.err == "deploy: a node is off\n"
+    assert "http://192.0.2.7:30001" in said.out
 
 
 def test_our_images_from_a_registry(tmp_path: Path) -> None:

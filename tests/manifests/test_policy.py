@@ -128,7 +128,8 @@ def no_limit(objects: list[Object]) -> None:
 
 @broken("resources_fit_a_pi")
 def killed_too_soon(objects: list[Object]) -> None:
-    container(objects, "mosquitto/mosquitto")["resources"]["limits"]["memory"] = "64Mi"
+    container(objects, "mosquitto/mosquitto")["resources"]["limits"]["memory"] = "24Mi"
+    container(objects, "mosquitto/mosquitto")["resources"]["requests"]["memory"] = "24Mi"
 
 
 @broken("nobody_has_a_token")

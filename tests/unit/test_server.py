@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from gateway.problems import ProblemView
+from tests.support import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 20
@@ -94,6 +95,19 @@ def test_while_draining_it_serves_but_is_not_ready_and_a_second_signal_ends_it()
         ready = httpx.get(f"{gateway.url}/readyz", timeout=WAIT_S)
         assert (ready.status_code, "draining" in ready.text) == (503, True)
         assert httpx.get(gateway.url, timeout=WAIT_S).status_code == 200
+        gateway.process.send_signal(signal.SIGTERM)
+        assert gateway.end()[0] == 0
+
+
+def test_while_draining_who_keeps_a_connection_is_told_to_make_another() -> None:
+    with running(BRISA_DRAIN_S="300") as gateway, httpx.Client(timeout=WAIT_S) as viewer:
+        gateway.wait_for("the page is at")
+        assert "close" not in viewer.get(gateway.url).headers.get("connection", "")
+        gateway.process.send_signal(signal.SIGTERM)
+        gateway.wait_for("draining for 300 s")
+        eventually(
+            "it is told", lambda: viewer.get(gateway.url).headers.get("connection") == "close"
+        )
         gateway.process.send_signal(signal.SIGTERM)
         assert gateway.end()[0] == 0
 
