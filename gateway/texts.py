@@ -110,7 +110,7 @@ HISTORY: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "missing": "Completándose",
             "lost": "Con pérdidas",
             "none": "Sin lecturas",
-            "nothing": "Aún no hay ninguna lectura guardada: ¿está en marcha el registrador?"
+            "nothing": "Aún no hay ninguna lectura guardada. Si sigue así: ¿está en marcha el registrador?"
             " (python -m gateway.history)",
             "waiting": "Leyendo el historial…",
             "away": "Ahora no se puede leer el historial; el registro de la pasarela dice por qué.",
@@ -148,7 +148,7 @@ HISTORY: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "missing": "Being completed",
             "lost": "Readings lost",
             "none": "No readings",
-            "nothing": "No reading is stored yet: is the recorder running?"
+            "nothing": "No reading is stored yet. If that stays so: is the recorder running?"
             " (python -m gateway.history)",
             "waiting": "Reading the history…",
             "away": "The history cannot be read now; the gateway's log says why.",

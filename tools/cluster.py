@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+NOISE = re.compile(r"[EIW]\d{4} ")
+UNREACHED = re.compile(r"dial tcp |was refused - |no route to host|timeout|deadline exceeded")
 NAMESPACE = "brisa"
 K3S_CONFIG = Path("/etc/rancher/k3s/k3s.yaml")
 KUSTOMIZE_AT_LEAST = 5
@@ -106,6 +109,13 @@ def _explained(said: str) -> str:
             f"only root may read {K3S_CONFIG}: sudo install -D -m 600 -o $USER {K3S_CONFIG}"
             " ~/.kube/config && export KUBECONFIG=~/.kube/config"
         )
+    for name in filter(None, config.split(os.pathsep)):
+        if not Path(name).exists():
+            return f"KUBECONFIG={config}: there is no such file"
+    # without the lines in which its client library talks to itself
+    said = "\n".join(line for line in said.splitlines() if not NOISE.match(line))
     if "localhost:8080" in said or "current-context is not set" in said:
         return "no cluster is named: export KUBECONFIG=FILE, or run this on the K3s server"
+    if UNREACHED.search(said):
+        return f"the cluster does not answer: {said.splitlines()[-1][-200:]}"
     return said

@@ -20,6 +20,7 @@ OVERLAYS = cluster.REPOSITORY / "k8s" / "overlays"
 PAGE_PORT = 30001
 LABEL = "dhtsensor=yes"
 WORKLOADS = re.compile(r"^(?:statefulset|deployment|daemonset)\.apps/\S+", re.MULTILINE)
+VERSION = re.compile(r"^apiVersion: (\S+)$", re.MULTILINE)
 EDGES = re.compile(r"^kind: DaemonSet$", re.MULTILINE)
 # `make undeploy` leaves what holds readings, and the namespace, with which it would go.
 KEPT = re.compile(r"^kind: (?:Namespace|PersistentVolumeClaim)$", re.MULTILINE)
@@ -28,7 +29,7 @@ KEPT = re.compile(r"^kind: (?:Namespace|PersistentVolumeClaim)$", re.MULTILINE)
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _arguments(arguments)
     try:
-        overlay = _overlay(options.overlays, options.overlay)
+        overlay = _overlay(options.overlays, options.overlay, options.action)
         cluster.check_kustomize()
         rendered = render(overlay, os.environ.get("REGISTRY", ""))
         if options.action == "deploy":
@@ -68,6 +69,11 @@ def deploy(rendered: str, timeout_s: int) -> None:
     not come, on a node that is off or with a broken sensor, is said, and stops nobody else.
     """
     documents = rendered.split("\n---\n")
+    if unknown := _versions(rendered) - set(cluster.run("api-versions").split()):
+        raise ClusterError(
+            f"this cluster does not know {', '.join(sorted(unknown))}: brisa needs Kubernetes 1.25 or"
+            " newer, and the components `monitoring` and `tls-cert-manager` what they are for"
+        )
     edges = [one for one in documents if EDGES.search(one)]
     for part in ([one for one in documents if one not in edges], edges):
         applied = cluster.run("apply", "-f", "-", given="\n---\n".join(part))
@@ -91,13 +97,17 @@ def deploy(rendered: str, timeout_s: int) -> None:
 def undeploy(rendered: str, *, purge: bool) -> None:
     """Raises ClusterError."""
     if purge:
+        print(f"undeploy: removing the namespace {NAMESPACE}, which takes a minute", flush=True)
         cluster.run("delete", "namespace", NAMESPACE, "--ignore-not-found")
         print(f"undeploy: the namespace {NAMESPACE} is gone, and all that was stored in it")
         return
+    known = set(cluster.run("api-versions").split())
     # The edges first, and waited for: they hand over what they have while there is still who takes it.
     ours = ("-n", NAMESPACE, "delete", "--ignore-not-found")
     print(cluster.run(*ours, "daemonset", "edge", "--cascade=foreground", "--wait"), end="")
-    documents = [one for one in rendered.split("\n---\n") if not KEPT.search(one)]
+    documents = [
+        one for one in rendered.split("\n---\n") if not KEPT.search(one) and _versions(one) <= known
+    ]
     given = "\n---\n".join(documents)
     print(cluster.run("delete", "--ignore-not-found", "-f", "-", given=given), end="")
     # and what earlier deploys left under names with another hash
@@ -106,6 +116,10 @@ def undeploy(rendered: str, *, purge: bool) -> None:
         f"undeploy: kept are the namespace {NAMESPACE} and its volumes, with the history in them;"
         " make undeploy PURGE=yes removes those too"
     )
+
+
+def _versions(rendered: str) -> set[str]:
+    return set(VERSION.findall(rendered))
 
 
 def _wait(workload: str, timeout_s: int) -> None:
@@ -132,11 +146,13 @@ def _why(workload: str) -> str:
     return text + f"more: kubectl -n {NAMESPACE} describe pods -l app.kubernetes.io/name={name}"
 
 
-def _overlay(folder: Path, name: str) -> Path:
+def _overlay(folder: Path, name: str, action: str) -> Path:
     known = sorted(path.parent.name for path in folder.glob("*/kustomization.yaml"))
     if name not in known:
         what = f"OVERLAY={name}" if name else "which overlay?"
-        raise ClusterError(f"{what}: there are {', '.join(known)}: make deploy OVERLAY={known[0]}")
+        raise ClusterError(
+            f"{what}: there are {', '.join(known)}: make {action} OVERLAY={known[0]}"
+        )
     return folder / name
 
 

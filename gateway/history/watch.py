@@ -22,7 +22,7 @@ from gateway.views import utcnow
 log = logging.getLogger(__name__)
 
 EVERY_S = 10.0
-AGAIN_S = 2.0  # while it cannot be read
+AGAIN_S = 2.0  # while it cannot be read, or is empty
 HUNG_AFTER_S = 30.0
 SAID_EVERY_S = 60.0
 RETRY_AFTER_S = 5
@@ -124,4 +124,6 @@ class Watch:
                 self._seen = self._seen._replace(problem=f"the gateway failed at it: {error!r}")
                 self.failed(self._seen.problem)
                 self._asked_at_s = None
-            self._stopped.wait(AGAIN_S if self._seen.problem else self._every_s)
+            audit = self._seen.audit
+            new = bool(self._seen.problem) or audit is None or not audit.sensors
+            self._stopped.wait(AGAIN_S if new else self._every_s)

@@ -215,6 +215,7 @@
   // What cannot be renewed is no longer called complete; the page says by itself that it is alone.
   const renew = () =>
     renewHistory().catch(() => document.getElementById(SECTION)?.toggleAttribute("data-stale", true));
+  setTimeout(renew, 6000); // who has just begun has no history when the page opens
   setInterval(renew, 30000);
   document.addEventListener("visibilitychange", renew);
   document.querySelectorAll(".since time[datetime]").forEach((time) => {

@@ -102,6 +102,33 @@ def test_deploy_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixt
     assert said("demo").endswith("make credentials\n")
 
 
+@pytest.mark.parametrize(
+    ("said", "explained"),
+    [
+        (
+            'E1123 23:00:01 memcache.go:265] "Unhandled Error"\nThe connection to the server 10.0.0.1'
+            " was refused - did you specify the right host or port?",
+            "the cluster does not answer: The connection to the server 10.0.0.1 was refused",
+        ),
+        ("Unable to connect: dial tcp 10.0.0.1:6443: connect: no route", "the cluster does not"),
+        (
+            "The connection to the server localhost:8080 was refused - did you",
+            "no cluster is named",
+        ),
+        ("Error from server (NotFound): pods", "Error from server (NotFound): pods"),
+    ],
+)
+def test_what_kubectl_says_is_put_so_that_it_helps(
+    said: str, explained: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.touch()
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    assert cluster._explained(said).startswith(explained)
+    config.unlink()
+    assert cluster._explained(said) == f"KUBECONFIG={config}: there is no such file"
+
+
 def test_which_cluster_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """K3s' own kubectl would take K3s' file, which only root may read, before the user's."""
     k3s, own = tmp_path / "k3s.yaml", tmp_path / ".kube" / "config"
@@ -124,6 +151,8 @@ def test_the_edges_are_applied_when_the_rest_is_there_and_stop_nobody(
     asked: list[str] = []
 
     def run(*words: str, given: str = "") -> str:
+        if words == ("api-versions",):
+            return "v1\napps/v1\n"
         asked.append("edges" if "kind: DaemonSet" in given else "rest")
         return (
             "daemonset.apps/edge created"
@@ -140,11 +169,16 @@ def test_the_edges_are_applied_when_the_rest_is_there_and_stop_nobody(
     monkeypatch.setattr(cluster, "nodes", lambda: {"pi-1": ["192.0.2.7"]})
     monkeypatch.setattr(cluster, "get", lambda *_: {"items": [{"metadata": {"name": "pi-1"}}]})
     monkeypatch.setattr(deploy, "_wait", wait)
-    deploy.deploy("kind: DaemonSet\n---\nkind: Deployment\n", 9)
+    edges, rest = (f"apiVersion: apps/v1\nkind: {kind}" for kind in ("DaemonSet", "Deployment"))
+    deploy.deploy(f"{edges}\n---\n{rest}\n", 9)
     assert asked == ["rest", "deployment.apps/gateway", "edges", "daemonset.apps/edge"]
     said = capsys.readouterr()
     assert said.err == "deploy: a node is off\n"
     assert "http://192.0.2.7:30001" in said.out
+    asked.clear()
+    with pytest.raises(cluster.ClusterError, match=r"does not know policy/v1: brisa needs"):
+        deploy.deploy(f"{rest}\n---\napiVersion: policy/v1\nkind: PodDisruptionBudget\n", 9)
+    assert asked == [], "nothing is half there"
 
 
 def test_our_images_from_a_registry(tmp_path: Path) -> None:

@@ -383,9 +383,12 @@ def test_a_fault_of_ours_does_not_end_the_watch(
     assert "the gateway failed at it: ZeroDivisionError" in caplog.text
 
 
-def test_a_database_that_is_away_is_asked_every_two_seconds(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("stored", "then_s"), [(True, EVERY_S), (False, 2.0)])
+def test_a_database_that_is_away_or_empty_is_asked_every_two_seconds(
+    stored: bool, then_s: float, watch: Watch, past: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if stored:
+        past.readings([1])
     waited_s: list[float | None] = []
 
     class Stopped(threading.Event):
@@ -401,7 +404,7 @@ def test_a_database_that_is_away_is_asked_every_two_seconds(
     with monkeypatch.context() as patch:
         away(patch)
         watch._run()
-    assert waited_s == [2.0, 2.0, EVERY_S, EVERY_S]
+    assert waited_s == [2.0, 2.0, then_s, then_s]
 
 
 # ---- audit
