@@ -34,7 +34,8 @@ def main() -> int:
         name = pod["metadata"]["name"]
         [container] = pod["spec"]["containers"]
         try:
-            said = cluster.run("-n", NAMESPACE, "exec", name, "--", "sh", "-c", READ)
+            inside = ("exec", name, "-c", container["name"], "--", "sh", "-c", READ)
+            said = cluster.run("-n", NAMESPACE, *inside)
         except cluster.ClusterError as error:
             print(f"bench.pods: {name}: {error}", file=sys.stderr)
             continue
