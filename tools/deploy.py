@@ -33,9 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cluster.check_kustomize()
         rendered = render(overlay, os.environ.get("REGISTRY", ""))
         if options.action == "deploy":
-            deploy(rendered, options.timeout_s)
-        else:
-            undeploy(rendered, purge=options.purge)
+            return 0 if deploy(rendered, options.timeout_s) else 1
+        undeploy(rendered, purge=options.purge)
     except ClusterError as error:
         print(f"{options.action}: {error}", file=sys.stderr)
         return 1
@@ -62,11 +61,13 @@ def render(overlay: Path, registry: str = "") -> str:
     )
 
 
-def deploy(rendered: str, timeout_s: int) -> None:
-    """Apply, wait for every workload, and say where the page is. Raises ClusterError.
+def deploy(rendered: str, timeout_s: int) -> bool:
+    """Apply, wait for every workload, and say where the page is. Are the edges there, too?
+
+    Raises ClusterError for all else.
 
     The edges come last, when there is again who takes what they hand over as they go; one that does
-    not come, on a node that is off or with a broken sensor, is said, and stops nobody else.
+    not come, on a node that is off or with a broken sensor, stops nobody else.
     """
     documents = rendered.split("\n---\n")
     if unknown := _versions(rendered) - set(cluster.run("api-versions").split()):
@@ -74,6 +75,7 @@ def deploy(rendered: str, timeout_s: int) -> None:
             f"this cluster does not know {', '.join(sorted(unknown))}: brisa needs Kubernetes 1.25 or"
             " newer, and the components `monitoring` and `tls-cert-manager` what they are for"
         )
+    there = True
     edges = [one for one in documents if EDGES.search(one)]
     for part in ([one for one in documents if one not in edges], edges):
         applied = cluster.run("apply", "-f", "-", given="\n---\n".join(part))
@@ -85,6 +87,7 @@ def deploy(rendered: str, timeout_s: int) -> None:
                 if part is not edges:
                     raise
                 print(f"deploy: {error}", file=sys.stderr)
+                there = False
     nodes = cluster.nodes()
     labelled = [node["metadata"]["name"] for node in cluster.get("nodes", "-l", LABEL)["items"]]
     if not labelled:
@@ -92,6 +95,7 @@ def deploy(rendered: str, timeout_s: int) -> None:
         print(f"deploy: no node has a sensor yet: kubectl label node {first} {LABEL}")
     addresses = [addresses[0] for addresses in nodes.values() if addresses]
     print(f"\n  the page: {'  '.join(f'http://{one}:{PAGE_PORT}' for one in addresses)}\n")
+    return there
 
 
 def undeploy(rendered: str, *, purge: bool) -> None:

@@ -170,7 +170,7 @@ def test_the_edges_are_applied_when_the_rest_is_there_and_stop_nobody(
     monkeypatch.setattr(cluster, "get", lambda *_: {"items": [{"metadata": {"name": "pi-1"}}]})
     monkeypatch.setattr(deploy, "_wait", wait)
     edges, rest = (f"apiVersion: apps/v1\nkind: {kind}" for kind in ("DaemonSet", "Deployment"))
-    deploy.deploy(f"{edges}\n---\n{rest}\n", 9)
+    assert not deploy.deploy(f"{edges}\n---\n{rest}\n", 9)
     assert asked == ["rest", "deployment.apps/gateway", "edges", "daemonset.apps/edge"]
     said = capsys.readouterr()
     assert said.err == "deploy: a node is off\n"
