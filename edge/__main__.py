@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words in ([], ["run"]):
+    runs = words in ([], ["run"])
+    if runs or words[:1] == ["credential"]:
         # Told to end while the rest is imported: as orderly as after. Process 1 of a container would
         # not even hear it without a handler.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if runs else 143))
+    if runs:
         # The tools' modules stay out of the memory of a node that only runs.
         from edge.commands import run  # noqa: PLC0415
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -42,8 +41,6 @@ def run(args: argparse.Namespace) -> int:
     except SettingsError as error:
         print(f"edge credential: {error}", file=sys.stderr)
         return 2
-    # as PID 1 of its container it would hear no signal that it has no handler for
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     source: Path = args.all / f"{PREFIX}{node}"
     try:
         if not source.exists():

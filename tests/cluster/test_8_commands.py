@@ -23,7 +23,8 @@ def test_a_node_without_a_credential_waits_and_says_what_to_do(
     (brisa.credentials / "users" / sensors).unlink()
     others = [node for node in brisa.nodes if node != sensors]
     credentials.make(brisa.credentials, others)
-    assert deploy.main(_words(brisa, "tested", "--timeout-s", "20")) == 1
+    # long enough for all else to be there, and for the old edge to go
+    assert deploy.main(_words(brisa, "tested", "--timeout-s", "90")) == 1
     assert f"no credential for node {sensors}: " in capsys.readouterr().err
     credentials.make(brisa.credentials, [*others, sensors])
     assert deploy.main(_words(brisa, "tested")) == 0
