@@ -30,7 +30,9 @@ class Health(Probed):
         self._clock = clock
 
     def alive(self) -> list[str]:
-        """What only a restart would mend."""
+        """What only a restart would mend; nothing, while it ends: it is to be left in peace."""
+        if self._publisher.ending:
+            return []
         problems = []
         now_s = self._clock.monotonic_s()
         for sampler in self._samplers:
@@ -47,7 +49,7 @@ class Health(Probed):
 
     def ready(self) -> list[str]:
         """What keeps readings from arriving."""
-        problems = self.alive()
+        problems = ["it is ending"] if self._publisher.ending else self.alive()
         session = self._publisher.session
         if not session.connected:
             problems.append(session.last_error or "not connected to the broker")

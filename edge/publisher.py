@@ -65,6 +65,7 @@ class Publisher:
         session_factory: Callable[..., Session] = Session,
     ) -> None:
         self.published_total = 0
+        self.ending = False  # told to stop, and handing over what is left
         self.twin = ""
         self._leaving = False
         self._open = False  # may readings go out? not before the recorder's word has come

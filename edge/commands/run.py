@@ -84,6 +84,7 @@ def run(_options: argparse.Namespace | None = None, clock: Clock | None = None) 
         sampler.start()
     ending.wait()
     log.info("stopping")
+    publisher.ending = True
     for sampler in samplers:
         sampler.stop()
     hurry = Ending()

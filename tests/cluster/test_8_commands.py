@@ -20,11 +20,17 @@ def as_deployed(brisa: Brisa) -> Iterator[None]:
 def test_a_node_without_a_credential_waits_and_says_what_to_do(
     brisa: Brisa, sensors: str, as_deployed: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    brisa.unlabel(sensors)
+    until(
+        "the edge is gone",
+        lambda: not brisa.get("pods", "-l", "app.kubernetes.io/name=edge")["items"],
+    )
     (brisa.credentials / "users" / sensors).unlink()
     others = [node for node in brisa.nodes if node != sensors]
     credentials.make(brisa.credentials, others)
-    # long enough for all else to be there, and for the old edge to go
-    assert deploy.main(_words(brisa, "tested", "--timeout-s", "90")) == 1
+    assert deploy.main(_words(brisa, "tested")) == 0  # no edge is asked for
+    brisa.label(sensors)
+    assert deploy.main(_words(brisa, "tested", "--timeout-s", "30")) == 1
     assert f"no credential for node {sensors}: " in capsys.readouterr().err
     credentials.make(brisa.credentials, [*others, sensors])
     assert deploy.main(_words(brisa, "tested")) == 0

@@ -52,6 +52,14 @@ def test_a_sampler_that_has_ended_is_not_alive(edge: Edge) -> None:
     assert health_of(edge).alive() == ["the sampler of s has ended"]
 
 
+def test_while_it_ends_nobody_starts_it_again(edge: Edge) -> None:
+    """A liveness probe that failed then would cut short what it still hands over."""
+    edge.publisher.ending = True
+    edge.sampler.stop(PATIENCE_S)
+    assert health_of(edge).alive() == []
+    assert health_of(edge).ready() == ["it is ending"]
+
+
 def test_a_network_thread_that_has_ended_is_not_alive(edge: Edge) -> None:
     edge.session.network_thread_alive = False
     assert health_of(edge).alive() == ["the network thread has ended"]
