@@ -21,6 +21,7 @@ PAGE_PORT = 30001
 LABEL = "dhtsensor=yes"
 WORKLOADS = re.compile(r"^(?:statefulset|deployment|daemonset)\.apps/\S+", re.MULTILINE)
 VERSION = re.compile(r"^apiVersion: (\S+)$", re.MULTILINE)
+KIND = re.compile(r"^kind: (\S+)$", re.MULTILINE)
 EDGES = re.compile(r"^kind: DaemonSet$", re.MULTILINE)
 # `make undeploy` leaves what holds readings, and the namespace, with which it would go.
 KEPT = re.compile(r"^kind: (?:Namespace|PersistentVolumeClaim)$", re.MULTILINE)
@@ -69,12 +70,9 @@ def deploy(rendered: str, timeout_s: int) -> bool:
     The edges come last, when there is again who takes what they hand over as they go; one that does
     not come, on a node that is off or with a broken sensor, stops nobody else.
     """
-    documents = rendered.split("\n---\n")
-    if unknown := _versions(rendered) - set(cluster.run("api-versions").split()):
-        raise ClusterError(
-            f"this cluster does not know {', '.join(sorted(unknown))}: brisa needs Kubernetes 1.25 or"
-            " newer, and the components `monitoring` and `tls-cert-manager` what they are for"
-        )
+    documents, unknown = _known(rendered)
+    if unknown:
+        print(f"deploy: left out, since this cluster does not know it: {', '.join(unknown)}")
     there = True
     edges = [one for one in documents if EDGES.search(one)]
     for part in ([one for one in documents if one not in edges], edges):
@@ -105,13 +103,10 @@ def undeploy(rendered: str, *, purge: bool) -> None:
         cluster.run("delete", "namespace", NAMESPACE, "--ignore-not-found")
         print(f"undeploy: the namespace {NAMESPACE} is gone, and all that was stored in it")
         return
-    known = set(cluster.run("api-versions").split())
     # The edges first, and waited for: they hand over what they have while there is still who takes it.
     ours = ("-n", NAMESPACE, "delete", "--ignore-not-found")
     print(cluster.run(*ours, "daemonset", "edge", "--cascade=foreground", "--wait"), end="")
-    documents = [
-        one for one in rendered.split("\n---\n") if not KEPT.search(one) and _versions(one) <= known
-    ]
+    documents = [one for one in _known(rendered)[0] if not KEPT.search(one)]
     given = "\n---\n".join(documents)
     print(cluster.run("delete", "--ignore-not-found", "-f", "-", given=given), end="")
     # and what earlier deploys left under names with another hash
@@ -122,8 +117,17 @@ def undeploy(rendered: str, *, purge: bool) -> None:
     )
 
 
-def _versions(rendered: str) -> set[str]:
-    return set(VERSION.findall(rendered))
+def _known(rendered: str) -> tuple[list[str], list[str]]:
+    """The documents that this server can take, and what the others are; else it would take a half.
+
+    Kubernetes before 1.21 has no PodDisruptionBudget of policy/v1, and brisa does without; a
+    ServiceMonitor or a Certificate needs its operator.
+    """
+    served = set(cluster.run("api-versions").split())
+    documents = rendered.split("\n---\n")
+    known = [one for one in documents if served.issuperset(VERSION.findall(one))]
+    others = [KIND.findall(one) + VERSION.findall(one) for one in documents if one not in known]
+    return known, [f"{kind} ({version})" for kind, version in others]
 
 
 def _wait(workload: str, timeout_s: int) -> None:
