@@ -8,10 +8,10 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -27,7 +27,20 @@ PAGE_PORT, MQTT_PORT = 30001, 31883
 THROW_AWAY = "brisa.test/throw-away"
 
 Object = dict[str, Any]
+T = TypeVar("T")
 until = functools.partial(eventually, patience_s=PATIENCE_S)
+
+
+def answered(question: Callable[[], T]) -> Callable[[], T | None]:
+    """None where nobody answers: a node that is gone is sent requests until the cluster notices."""
+
+    def probe() -> T | None:
+        try:
+            return question()
+        except httpx.TransportError:
+            return None
+
+    return probe
 
 
 @dataclass
@@ -110,7 +123,7 @@ class Brisa:
             said = self.states(through).get(key)
             return said if said in wanted else None
 
-        return until(f"{key} is {' or '.join(wanted)}", probe)
+        return until(f"{key} is {' or '.join(wanted)}", answered(probe))
 
     def of_replica(self, pod: str) -> Object:
         """/api/v1/sensors of one gateway, by the API server's proxy."""
