@@ -289,9 +289,14 @@ MODELS: Mapping[Kind, type[Payload]] = {
 _SENSOR_KINDS = frozenset(kind.value for kind in Kind if kind is not Kind.STATUS)
 
 
+def most_bytes(model: type[BaseModel]) -> int:
+    """How large a payload may be."""
+    return MAX_LIST_BYTES if model in {Backfill, Stored} else MAX_PAYLOAD_BYTES
+
+
 def parse_payload(model: type[P], payload: bytes | bytearray) -> P:
     """Read a payload. Raises ContractError with one line that names field, value and rule."""
-    limit = MAX_LIST_BYTES if model in {Backfill, Stored} else MAX_PAYLOAD_BYTES
+    limit = most_bytes(model)
     if len(payload) > limit:
         raise ContractError(f"{len(payload)} bytes: at most {limit} are allowed")
     try:

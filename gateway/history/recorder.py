@@ -15,8 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from broker.contract import (
-    MAX_LIST_BYTES,
-    MAX_PAYLOAD_BYTES,
+    MODELS,
     Backfill,
     ContractError,
     Kind,
@@ -24,6 +23,7 @@ from broker.contract import (
     SensorHealth,
     Stored,
     Topics,
+    most_bytes,
     parse_payload,
 )
 from broker.session import Message, Session
@@ -125,8 +125,7 @@ class Recorder:
             self.rejections.count("foreign_topic", str(error))
             return
         payload = bytes(message.payload)
-        most = MAX_LIST_BYTES if topic.kind is Kind.BACKFILL else MAX_PAYLOAD_BYTES
-        if len(payload) > most:
+        if len(payload) > most_bytes(MODELS[topic.kind]):
             self.rejections.count("bad_payload", f"{message.topic}: {len(payload)} bytes")
         elif payload and topic.kind in HEARD:  # empty: somebody has cleared what was retained
             self.inbox.put(topic, payload)
