@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from broker.contract import NodeState, Reading, SensorHealth, SensorState
+from gateway.derived import dew_point_c, feels_like_c
 from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS, SensorView, ViewState
 
 # Clocks set by NTP differ by less; a retained reading from further in the future has a wrong date.
@@ -118,6 +120,8 @@ class Sensor:
             reason=_reason(health, troubled=troubled),
             temperature_c=reading.temperature_c if reading else None,
             humidity_pct=reading.humidity_pct if reading else None,
+            dew_point_c=_derived(dew_point_c, reading),
+            feels_like_c=_derived(feels_like_c, reading),
             measured_at=reading.measured_at if reading else None,
             clock_synchronised=reading.clock_synchronised if reading else None,
             received_at=self.received_at,
@@ -147,6 +151,14 @@ def _shown(health: SensorHealth) -> tuple[object, ...]:
         health.driver,
         health.model,
     )
+
+
+def _derived(of: Callable[[float, float], float | None], reading: Reading | None) -> float | None:
+    """To a tenth, as the sensors measure; here and not in a script, so that all say the same."""
+    if reading is None:
+        return None
+    value = of(reading.temperature_c, reading.humidity_pct)
+    return None if value is None else round(value, 1) + 0.0  # never -0.0
 
 
 def _reason(health: SensorHealth | None, *, troubled: bool) -> str:

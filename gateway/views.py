@@ -60,6 +60,13 @@ class SensorView(_View):
     reason: str = Field(description="why it is retrying or broken; English")
     temperature_c: float | None = Field(description="the last good value, °C")
     humidity_pct: float | None = Field(description="the last good value, relative humidity, %")
+    dew_point_c: float | None = Field(
+        description="of these two by the Magnus formula, °C, to a tenth; null: out of its range"
+    )
+    feels_like_c: float | None = Field(
+        description="of these two, the US National Weather Service's heat index, °C, to a tenth;"
+        " null: at 4.4 °C and below, or beyond its data"
+    )
     measured_at: Moment | None = Field(description="by the node's clock")
     clock_synchronised: bool | None = Field(description="was the node's clock right?")
     received_at: Moment | None = Field(

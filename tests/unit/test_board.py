@@ -27,6 +27,17 @@ def test_a_live_reading_shows_live_with_its_values(told: Told) -> None:
     assert (view.seq, view.stream, view.received_at) == (7, STREAM, told.clock.now)
 
 
+def test_what_follows_from_the_values_is_given_to_a_tenth(told: Told) -> None:
+    told.reading(1, temperature_c=30.0, humidity_pct=50.0)
+    assert (told.view().dew_point_c, told.view().feels_like_c) == (18.4, 31.0)
+    told.reading(2, temperature_c=-10.0, humidity_pct=0.0)
+    assert (told.view().dew_point_c, told.view().feels_like_c) == (None, None)
+    told.reading(3, temperature_c=0.04, humidity_pct=99.5)
+    assert str(told.view().dew_point_c) == "0.0"
+    told.health(sensor="silent")
+    assert (told.view("silent").dew_point_c, told.view("silent").feels_like_c) == (None, None)
+
+
 def test_a_reading_older_than_three_intervals_is_late_since_then(told: Told) -> None:
     told.health(interval_s=10.0)
     told.reading()
