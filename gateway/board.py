@@ -26,7 +26,7 @@ from broker.contract import (
 )
 from gateway.rejections import Rejections
 from gateway.sensor import Key, Node, Sensor
-from gateway.views import FeedView, SensorView, ViewState, utcnow
+from gateway.views import FeedView, NodeView, SensorView, ViewState, utcnow
 
 
 class Snapshot(NamedTuple):
@@ -139,6 +139,17 @@ class Board:
             found = self._sensors.get((node, sensor))
             return None if found is None else Snapshot(found.version, found.json())
 
+    def health(self, node: str, sensor: str) -> SensorHealth | None:
+        """What its edge said last of the sensor; None: nothing, or no such sensor."""
+        with self._lock:
+            found = self._sensors.get((node, sensor))
+            return None if found is None else found.health
+
+    def nodes(self) -> list[NodeView]:
+        """Every node by its name, also one of which only its status is known."""
+        with self._lock:
+            return [self._nodes[name].view(name) for name in sorted(self._nodes)]
+
     def knows(self, topic: Topic) -> bool:
         """Is the topic's sensor here, or for a status its node?"""
         with self._lock:
@@ -186,6 +197,8 @@ class Board:
             node.since = None if retained else self._utcnow()
             for sensor in node.sensors.values():
                 self._judge(sensor)
+        node.version = status.version if status is not None else ""
+        node.instance = status.instance if status is not None else ""
         if state is None and not node.sensors:
             del self._nodes[name]
 

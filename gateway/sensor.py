@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from broker.contract import NodeState, Reading, SensorHealth, SensorState
 from gateway.derived import dew_point_c, feels_like_c
-from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS, SensorView, ViewState
+from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS, NodeView, SensorView, ViewState
 
 # Clocks set by NTP differ by less; a retained reading from further in the future has a wrong date.
 CLOCK_SKEW_S = 2.0
@@ -19,11 +19,26 @@ Key = tuple[str, str]
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A node and its sensors by name; `since`: when its state began, if we saw it begin."""
+    """A node and its sensors by name; `since`: when its state began, if we saw it begin.
+
+    `version` and `instance` are of its edge, as it said last.
+    """
 
     state: NodeState | None = None
     since: datetime | None = None
+    version: str = ""
+    instance: str = ""
     sensors: dict[str, Sensor] = field(default_factory=dict)
+
+    def view(self, name: str) -> NodeView:
+        return NodeView(
+            node=name,
+            state=self.state,
+            since=self.since,
+            version=self.version,
+            instance=self.instance,
+            sensors={sensor: self.sensors[sensor].state for sensor in sorted(self.sensors)},
+        )
 
 
 @dataclass(slots=True, eq=False)

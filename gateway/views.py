@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from broker.contract import Moment, Seq
+from broker.contract import Moment, NodeState, Seq
 
 DEFAULT_INTERVAL_S = 5.0
 LATE_AFTER_INTERVALS = 3
@@ -85,6 +85,19 @@ class SensorView(_View):
     driver: str | None
     model: str | None
     version: Version
+
+
+class NodeView(_View):
+    """A node as the gateway knows it, by its status and by what its sensors say."""
+
+    node: str
+    state: NodeState | None = Field(description="is its edge connected? null: nobody says")
+    since: Moment | None = Field(
+        description="when that began; null: before this gateway heard of it"
+    )
+    version: str = Field(description="of its edge; empty if unknown")
+    instance: str = Field(description="the edge process that said so; empty if unknown")
+    sensors: dict[str, ViewState] = Field(description="by name; none: its status is all there is")
 
 
 class SensorList(_View):

@@ -218,6 +218,47 @@ def test_an_emptied_status_is_no_longer_offline(told: Told) -> None:
     assert told.view().state == "live"
 
 
+# ---- what a person asks who looks for a fault
+
+
+def test_the_health_of_a_sensor_is_what_its_edge_said_last(told: Told) -> None:
+    told.reading()
+    assert told.board.health("aula", "dht11") is None
+    assert told.board.health("aula", "nobody") is None
+    told.health("retrying", readings=7, discarded={"timeout": 3})
+    told.health("ok", readings=8, discarded={"timeout": 3})
+    health = told.board.health("aula", "dht11")
+    assert health is not None
+    assert (health.state, health.readings, health.discarded) == ("ok", 8, {"timeout": 3})
+
+
+def test_nodes_are_listed_with_their_sensors_and_without(told: Told) -> None:
+    told.status("online", version="0.1.0", instance="pi-1-3f9a")
+    told.status("offline", node="attic", retained=True)
+    told.reading(node="cellar")
+    told.health("broken", sensor="dht22")
+    told.reading()
+    attic, aula, cellar = told.board.nodes()
+    assert (attic.node, attic.state, attic.since, attic.sensors) == ("attic", "offline", None, {})
+    assert (aula.node, aula.state, aula.since) == ("aula", "online", told.clock.now)
+    assert (aula.version, aula.instance) == ("0.1.0", "pi-1-3f9a")
+    assert list(aula.sensors.items()) == [("dht11", "live"), ("dht22", "broken")]
+    assert (cellar.node, cellar.state, cellar.version) == ("cellar", None, "")
+
+
+def test_a_node_says_since_when_and_by_which_edge_it_is_there(told: Told) -> None:
+    told.status("online", version="0.1.0", instance="one")
+    since = told.clock.now
+    told.clock.pass_(5)
+    told.status("online", version="0.2.0", instance="two")
+    (node,) = told.board.nodes()
+    assert (node.since, node.version, node.instance) == (since, "0.2.0", "two")
+    told.status("offline", version="0.2.0", instance="two")
+    assert told.board.nodes()[0].since == told.clock.now
+    told.raw(Topic(Kind.STATUS, "aula"), b"")
+    assert told.board.nodes() == []
+
+
 # ---- bytes and versions
 
 

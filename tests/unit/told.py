@@ -72,7 +72,9 @@ class Told:
         } | fields
         self.raw(Topic(Kind.READING, node, sensor), json.dumps(payload).encode(), retained=retained)
 
-    def health(self, state: str = "ok", *, sensor: str = "dht11", **fields: object) -> None:
+    def health(
+        self, state: str = "ok", *, node: str = "aula", sensor: str = "dht11", **fields: object
+    ) -> None:
         payload = {
             "state": state,
             "since": self.clock.now.isoformat(),
@@ -80,11 +82,13 @@ class Told:
             "model": "dht11",
             "interval_s": 5.0,
         } | fields
-        self.raw(Topic(Kind.HEALTH, "aula", sensor), json.dumps(payload).encode(), retained=True)
+        self.raw(Topic(Kind.HEALTH, node, sensor), json.dumps(payload).encode(), retained=True)
 
-    def status(self, state: str, *, retained: bool = False) -> None:
-        payload = json.dumps({"state": state}).encode()
-        self.raw(Topic(Kind.STATUS, "aula"), payload, retained=retained)
+    def status(
+        self, state: str, *, retained: bool = False, node: str = "aula", **fields: str
+    ) -> None:
+        payload = json.dumps({"state": state} | fields).encode()
+        self.raw(Topic(Kind.STATUS, node), payload, retained=retained)
 
     def raw(self, topic: Topic, payload: bytes, *, retained: bool = False) -> None:
         self.board.take(topic, payload, retained=retained)
