@@ -6,7 +6,7 @@ PORT   ?= 5000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run images credentials certificates deploy undeploy test test-cluster chaos check \
-        bench lock schema screenshots clean
+        bench lock schema texts screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ images: ## container images, by podman or docker; PLATFORM=linux/arm64, LOAD=k3s
 schema: $(VENV)/.dev ## JSON Schemas and openapi.json, from the models
 	@$(BIN)/python -m tools.make_schema
 	@$(BIN)/python -m tools.make_openapi
+
+texts: $(VENV)/.dev ## what the page says, from the source into gateway/translations; Spanish by hand
+	@$(BIN)/python -m tools.make_texts
 
 screenshots: $(VENV)/.dev ## docs/images, of the page that `make run` shows
 	@$(BIN)/python -m tools.screenshots --url "http://localhost:$(PORT)"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask, Response, request, send_from_directory, url_for
 
-from gateway import api, history_api, page, probes, problems, text
+from gateway import api, history_api, locale, page, probes, problems, text
 from gateway.board import Board
 from gateway.feed import Feed
 from gateway.headers import SECURITY_HEADERS
@@ -38,6 +38,7 @@ def create_app(
     assets = Assets(HERE / "static")
     app.jinja_env.globals["asset"] = assets.url
     problems.register(app)
+    locale.register(app)
     app.register_blueprint(page.blueprint(board, utcnow, watch))
     app.register_blueprint(text.blueprint(board))
     app.register_blueprint(api.blueprint(board))

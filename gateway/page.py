@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, render_template, request
 from markupsafe import Markup
 
+from gateway import locale
 from gateway.board import Board
 from gateway.history.sentences import sentence, state
-from gateway.problems import checked_query
-from gateway.text import checked_language
-from gateway.texts import DEFAULT_LANGUAGE, HISTORY, LANGUAGES, TEXTS, age, count, moment, number
+from gateway.texts import HISTORY, TEXTS, age, count, moment, number
 from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS, ViewState
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def blueprint(board: Board, utcnow: Callable[[], datetime], watch: Watch | None)
 
     @page.get("/")
     def overview() -> Response:
-        language = _language()
+        language = locale.choose().language
         now = utcnow()
         views = board.views()
         troubled = sum(view.state is not ViewState.LIVE for view in views)
@@ -51,13 +50,14 @@ def blueprint(board: Board, utcnow: Callable[[], datetime], watch: Watch | None)
             age=lambda since: age(since, now, language),
             moment=moment,
         )
-        return _answer(html, language)
+        return _answer(html, remember=True)
 
     @page.get("/history")
     def history() -> Response:
         """The page's section of that name, for the script; empty where there is no history."""
-        language = _language()
-        response = _answer(account.html(language), language)
+        language = locale.choose().language
+        # what the script asks for by itself is nobody's choice
+        response = _answer(account.html(language))
         response.add_etag()
         response.make_conditional(request)
         return response
@@ -92,22 +92,7 @@ class Account:
         return made[1]
 
 
-def _answer(html: str, language: str) -> Response:
-    response = Response(html)
-    response.headers["Content-Language"] = language
-    response.headers["Vary"] = "Accept-Language"
+def _answer(html: str, *, remember: bool = False) -> Response:
+    response = locale.speak(Response(html), remember=remember)
     response.cache_control.no_cache = True
     return response
-
-
-def _language() -> str:
-    """`?lang=`, else what the browser asks for, else Spanish. Raises Problem."""
-    asked = checked_query(("lang",)).get("lang")
-    if asked is not None:
-        return checked_language(asked)
-    # Werkzeug's best_match would give English to a browser that asks for es-AR, then en.
-    for accepted in request.accept_languages.values():
-        language = accepted.partition("-")[0].lower()
-        if language in LANGUAGES:
-            return language
-    return DEFAULT_LANGUAGE

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from flask import Blueprint, Response
 
-from broker.contract import shown
 from gateway.board import Board
-from gateway.problems import Problem, checked_query
-from gateway.texts import DEFAULT_LANGUAGE, LANGUAGES, TEXTS, moment
+from gateway.locale import checked_language
+from gateway.problems import checked_query
+from gateway.texts import DEFAULT_LANGUAGE, TEXTS, moment
 from gateway.views import SensorView, ViewState
 
 
@@ -30,16 +28,6 @@ def blueprint(board: Board) -> Blueprint:
         return response
 
     return text
-
-
-def checked_language(language: str) -> str:
-    """Raises Problem naming the parameter."""
-    if language not in LANGUAGES:
-        allowed = ", ".join(LANGUAGES)
-        raise Problem(
-            HTTPStatus.BAD_REQUEST, f"lang {shown(language)}: allowed are {allowed}", "lang"
-        )
-    return language
 
 
 def line(view: SensorView, language: str) -> str:
