@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, request, send_from_directory, url_for
+from flask import Flask, Response, send_from_directory
 
-from gateway import api, history_api, locale, page, probes, problems, text
+from gateway import (
+    api,
+    history_api,
+    installable,
+    kiosk,
+    locale,
+    overview,
+    probes,
+    problems,
+    reasons,
+    rendering,
+    sensor_page,
+    text,
+)
+from gateway.accounts import Accounts
+from gateway.assets import Assets
 from gateway.board import Board
 from gateway.feed import Feed
 from gateway.headers import SECURITY_HEADERS
@@ -33,19 +47,24 @@ def create_app(
     watch: Watch | None = None,
 ) -> Flask:
     """viewers: how many streams are open; watch: of the history, if there is one."""
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     assets = Assets(HERE / "static")
-    app.jinja_env.globals["asset"] = assets.url
+    accounts = Accounts(watch, utcnow)
     problems.register(app)
     locale.register(app)
-    app.register_blueprint(page.blueprint(board, utcnow, watch))
+    rendering.register(app)
+    assets.register(app)
+    app.jinja_env.globals["reason_in"] = reasons.reason_in
+    app.register_blueprint(overview.blueprint(board, utcnow, watch, accounts))
+    app.register_blueprint(sensor_page.blueprint(board, utcnow, watch, accounts))
+    app.register_blueprint(kiosk.blueprint(board, utcnow))
+    app.register_blueprint(installable.blueprint(assets))
     app.register_blueprint(text.blueprint(board))
     app.register_blueprint(api.blueprint(board))
     app.register_blueprint(history_api.blueprint(watch, utcnow))
     app.register_blueprint(probes.blueprint(board, feed, rejections, viewers, watch))
     app.add_url_rule("/openapi.json", view_func=openapi)
-    app.after_request(assets.keep)
     app.after_request(_secure)
     return app
 
@@ -54,32 +73,6 @@ def openapi() -> Response:
     """Made by tools/make_openapi.py from the models."""
     problems.checked_query()
     return send_from_directory(HERE, "openapi.json", mimetype="application/json")
-
-
-class Assets:
-    """Static files by an address that changes with their content, so that browsers may keep them."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._versions: dict[str, str] = {}
-
-    def url(self, name: str) -> str:
-        return url_for("static", filename=name, v=self._version(name))
-
-    def keep(self, response: Response) -> Response:
-        """For ever, if the address names the content as it is now."""
-        if request.endpoint == "static" and response.status_code in (200, 304):
-            name = (request.view_args or {})["filename"]
-            if request.args.get("v") == self._version(name):
-                response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        return response
-
-    def _version(self, name: str) -> str:
-        version = self._versions.get(name)
-        if version is None:
-            content = (self._folder / name).read_bytes()
-            version = self._versions[name] = hashlib.sha256(content).hexdigest()[:12]
-        return version
 
 
 def _secure(response: Response) -> Response:

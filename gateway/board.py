@@ -139,6 +139,12 @@ class Board:
             found = self._sensors.get((node, sensor))
             return None if found is None else Snapshot(found.version, found.json())
 
+    def view(self, node: str, sensor: str) -> SensorView | None:
+        """None: no such sensor."""
+        with self._lock:
+            found = self._sensors.get((node, sensor))
+            return None if found is None else found.view()
+
     def health(self, node: str, sensor: str) -> SensorHealth | None:
         """What its edge said last of the sensor; None: nothing, or no such sensor."""
         with self._lock:

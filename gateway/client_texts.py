@@ -36,7 +36,11 @@ TEXTS: Mapping[str, str] = MappingProxyType(
 )
 # Of these the script has two: its key and _1 for one, _n for any other number.
 PLURALS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {"sensors": marked_plural("%(num)s sensor", "%(num)s sensors")}
+    {
+        "sensors": marked_plural("%(num)s sensor", "%(num)s sensors"),
+        "found": marked_plural("%(num)s sensor found", "%(num)s sensors found"),
+        "more": marked_plural("and %(num)s more", "and %(num)s more"),
+    }
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from http import HTTPStatus
 from typing import NamedTuple
@@ -34,9 +34,12 @@ class Choice(NamedTuple):
         return formats.LOCALES[self.language].replace("_", "-")
 
 
-def choose(*others: str) -> Choice:
-    """A page's choice, from its query. Raises Problem for any parameter but these and `others`."""
-    asked = checked_query((*COOKIES, *others))
+def choose(*others: str, many: Collection[str] = ()) -> Choice:
+    """A page's choice, from its query. Raises Problem for any parameter but these and `others`.
+
+    many: parameters that may be given more than once.
+    """
+    asked = checked_query((*COOKIES, *others), many)
     language, units = asked.get("lang"), asked.get("units")
     kept = _kept()
     g.choice = Choice(

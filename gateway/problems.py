@@ -50,11 +50,16 @@ def body(status: HTTPStatus, detail: str, parameter: str | None = None) -> bytes
     return view.model_dump_json(exclude_none=True).encode()
 
 
-def checked_query(allowed: Collection[str] = ()) -> dict[str, str]:
-    """The query's parameters. Raises Problem for one that is unknown here or given twice."""
+def checked_query(allowed: Collection[str] = (), many: Collection[str] = ()) -> dict[str, str]:
+    """The query's parameters. Raises Problem for one that is unknown here or given twice.
+
+    many: those that may be given more than once.
+    """
     for name, values in request.args.lists():
+        if name in many:
+            continue
         if name not in allowed:
-            raise unknown_parameter(name, allowed)
+            raise unknown_parameter(name, (*allowed, *many))
         if len(values) > 1:
             raise Problem(
                 HTTPStatus.BAD_REQUEST, f"query parameter {shown(name)} is given twice", name

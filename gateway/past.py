@@ -1,0 +1,167 @@
+"""A sensor's past as its page asks for it: a range, the points in it, and the chart of them."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NamedTuple
+
+from babel.dates import format_date, format_skeleton
+from flask import request
+from flask_babel import gettext
+
+from broker.contract import shown
+from gateway import formats, locale
+from gateway.charts import DAY_S, MINUTE_S, MONTH_S, YEAR_S, Labels
+from gateway.history.moments import LATEST_MS, milliseconds, moment, parsed
+from gateway.history.views import HistoryView
+from gateway.problems import Problem
+
+if TYPE_CHECKING:
+    from gateway.history.watch import Watch
+
+HOUR_MS = 3_600_000
+RANGES_MS: Mapping[str, int] = {
+    "1h": HOUR_MS,
+    "24h": 24 * HOUR_MS,
+    "7d": 7 * 24 * HOUR_MS,
+    "30d": 30 * 24 * HOUR_MS,
+    "1y": 365 * 24 * HOUR_MS,
+}
+DEFAULT_RANGE = "24h"
+SHORTEST_MS = 10_000
+LONGEST_MS = 20 * 365 * 24 * HOUR_MS
+POINTS = 400
+KEPT = 12  # of the newest answers; each is some hundred kilobytes
+KEPT_S = 10.0
+# What a browser's own input for a date and time gives: no zone, and perhaps no seconds.
+_LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
+
+
+class Range(NamedTuple):
+    """In ms since 1970; `name`: of one that moves on with time, else empty."""
+
+    name: str
+    from_ms: int
+    to_ms: int
+
+
+def asked_range(now: datetime) -> Range:
+    """From this request's query: `range`, or `from` and `to`. Raises Problem."""
+    name, from_, to = (request.args.get(one) for one in ("range", "from", "to"))
+    now_ms = milliseconds(now)
+    if from_ is None and to is None:
+        name = DEFAULT_RANGE if name is None else name
+        if name not in RANGES_MS:
+            raise _bad("range", name, f"allowed are {', '.join(RANGES_MS)}")
+        long_ms = RANGES_MS[name]
+        # In steps of a point, so that for a while it is the same for every visitor.
+        step_ms = max(1000, long_ms // POINTS)
+        to_ms = -(-now_ms // step_ms) * step_ms
+        return Range(name, to_ms - long_ms, to_ms)
+    if name is not None:
+        raise _bad("range", name, "it does not go together with from and to")
+    to_ms = now_ms if to is None else _moment("to", to)
+    from_ms = to_ms - RANGES_MS[DEFAULT_RANGE] if from_ is None else _moment("from", from_)
+    if not SHORTEST_MS <= to_ms - from_ms <= LONGEST_MS:
+        end = shown(to) if to is not None else "now"
+        raise _bad("from", from_ or "", f"it must be 10 s to 20 years before to ({end})")
+    return Range("", from_ms, to_ms)
+
+
+def wider(range_: Range, now: datetime) -> Range:
+    """Three times as long, around the same middle; not further than now."""
+    half_ms = (range_.to_ms - range_.from_ms) * 3 // 2
+    middle_ms = (range_.to_ms + range_.from_ms) // 2
+    to_ms = min(middle_ms + half_ms, max(milliseconds(now), range_.to_ms))
+    from_ms = max(0, to_ms - min(2 * half_ms, LONGEST_MS))
+    return Range("", from_ms, to_ms)
+
+
+class Past:
+    """The history's answers, each kept for a moment: many look at the same sensor."""
+
+    def __init__(self, watch: Watch, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._watch = watch
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, str, int, int], tuple[float, HistoryView | None]] = (
+            OrderedDict()
+        )
+
+    def of(self, node: str, sensor: str, range_: Range) -> HistoryView | None:
+        """None: the history has no such sensor. Raises Problem if it cannot be read."""
+        from gateway.history import query  # noqa: PLC0415 - not without a history
+
+        key = node, sensor, range_.from_ms, range_.to_ms
+        now_s = self._monotonic()
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is not None and now_s - kept[0] < KEPT_S:
+            return kept[1]
+        with self._watch.read() as connection:
+            view = query.history(connection, node, sensor, range_.from_ms, range_.to_ms, POINTS)
+        with self._lock:
+            self._kept[key] = (now_s, view)
+            self._kept.move_to_end(key)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return view
+
+
+def labels() -> Labels:
+    """How a chart speaks to this request's reader."""
+    choice = locale.current()
+    language = choice.language
+
+    def tick(at: datetime, step_s: int) -> str:
+        if step_s < DAY_S and (at.hour, at.minute, at.second) != (0, 0, 0):
+            return f"{at:%H:%M:%S}" if step_s < MINUTE_S else f"{at:%H:%M}"
+        if step_s < MONTH_S:
+            return format_skeleton("MMMd", at, locale=formats.locale(language))
+        if step_s < YEAR_S and at.month > 1:
+            return format_skeleton("MMM", at, locale=formats.locale(language))
+        return str(at.year)
+
+    return Labels(
+        number=lambda value, digits: formats.number(value, language, digits),
+        time=tick,
+        moment=lambda at: f"{format_date(at, 'long', formats.locale(language))} {at:%H:%M}",
+        temperature=fahrenheit if choice.units == "f" else lambda value_c: value_c,
+        temperature_unit=locale.temperature_unit(),
+        temperature_title=gettext("Temperature"),
+        humidity_title=gettext("Humidity"),
+        title=gettext("Temperature and humidity from {begin} to {end}, UTC"),
+        extremes=gettext("{quantity}: lowest {min}, mean {mean}, highest {max}."),
+        trend=gettext("{quantity}: {min} to {max}, last {last}."),
+        no_data=gettext("No readings in this time"),
+        readings=gettext("{n} readings"),
+        reading=gettext("1 reading"),
+        hint=gettext("Arrow keys: point by point. + and −: closer and wider. Escape: end."),
+    )
+
+
+def fahrenheit(value_c: float) -> float:
+    return value_c * 9 / 5 + 32
+
+
+def iso(ms: int) -> str:
+    """For an address: to the second, or finer where it is."""
+    precision = "milliseconds" if ms % 1000 else "seconds"
+    return moment(ms).isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def _moment(name: str, text: str) -> int:
+    try:
+        return min(parsed(f"{text}Z" if _LOCAL.fullmatch(text) else text), LATEST_MS)
+    except ValueError as error:
+        raise _bad(name, text, str(error)) from None
+
+
+def _bad(name: str, value: str, allowed: str) -> Problem:
+    return Problem(HTTPStatus.BAD_REQUEST, f"{name} {shown(value)}: {allowed}", name)
