@@ -40,6 +40,7 @@ LISTENS = {
 NODE_PORTS = {"gateway": 30001, "mosquitto-outside": 31883}
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 PATHS = {"/healthz", "/readyz"}
+STARTED_WITHIN_S = 60  # a pod that takes readings, on a slow Pi
 _REFERENCE = re.compile(r"\$\(([A-Z_0-9]+)\)")
 _GENERATED = re.compile(r"-[a-z0-9]{10}$")
 
@@ -239,6 +240,17 @@ def draining_fits_the_grace_period(objects: list[Object]) -> Iterator[str]:
             yield f"{where}: ends while it is still sent requests, or has what the recorder lacks"
         if drain_s + STOP_WITHIN_S >= grace_s:
             yield f"{where}: is killed after {grace_s} s, while it drains for {drain_s:g}"
+
+
+def edges_outwait_who_takes_their_readings(objects: list[Object]) -> Iterator[str]:
+    """In an update of everything at once: until the last of those has ended, and is back."""
+    if "recorder" not in pods(objects):
+        return
+    drain_s = float(_environment(objects, container(objects, "edge/edge"))["BRISA_DRAIN_S"])
+    for name in ("mosquitto", "postgres", "recorder"):
+        away_s = pods(objects)[name]["spec"]["terminationGracePeriodSeconds"] + STARTED_WITHIN_S
+        if drain_s < away_s:
+            yield f"edge: waits {drain_s:g} s, while {name} may be away for {away_s}"
 
 
 def updates_leave_no_gap(objects: list[Object]) -> Iterator[str]:

@@ -40,6 +40,7 @@ RULES: dict[str, Rule] = {
         consistency.only_who_must_talks,
         consistency.probes_ask_what_answers,
         consistency.draining_fits_the_grace_period,
+        consistency.edges_outwait_who_takes_their_readings,
         consistency.updates_leave_no_gap,
     )
 }
@@ -270,6 +271,11 @@ def an_open_port(objects: list[Object]) -> None:
 @broken("draining_fits_the_grace_period")
 def too_little_grace(objects: list[Object]) -> None:
     pods(objects)["gateway"]["spec"]["terminationGracePeriodSeconds"] = 10
+
+
+@broken("edges_outwait_who_takes_their_readings")
+def too_little_time_to_hand_over(objects: list[Object]) -> None:
+    _config(objects, "edge-settings")["data"]["BRISA_DRAIN_S"] = "60"
 
 
 @broken("updates_leave_no_gap")
