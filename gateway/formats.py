@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from types import MappingProxyType
 
 from babel import Locale
@@ -17,6 +18,7 @@ LOCALES: Mapping[str, str] = MappingProxyType({"es": "es", "en": "en_GB"})
 UNKNOWN = "–"
 
 
+@cache
 def locale(language: str) -> Locale:
     """What Babel knows of it; read from its files when it is first asked for."""
     return Locale.parse(LOCALES[language])

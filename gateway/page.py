@@ -11,8 +11,10 @@ from markupsafe import Markup
 
 from gateway import locale
 from gateway.board import Board
-from gateway.history.sentences import sentence, state
-from gateway.texts import HISTORY, TEXTS, age, count, moment, number
+from gateway.catalogue import LANGUAGES, catalogue
+from gateway.client_texts import client_texts
+from gateway.formats import whole
+from gateway.history.sentences import WORDS, sentence, state
 from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS, ViewState
 
 if TYPE_CHECKING:
@@ -25,30 +27,31 @@ def blueprint(board: Board, utcnow: Callable[[], datetime], watch: Watch | None)
 
     @page.get("/")
     def overview() -> Response:
-        language = locale.choose().language
+        choice = locale.choose()
         now = utcnow()
         views = board.views()
         troubled = sum(view.state is not ViewState.LIVE for view in views)
         html = render_template(
             "overview.html",
-            language=language,
-            languages={code: texts["language"] for code, texts in TEXTS.items()},
-            texts=TEXTS[language],
+            language=choice.language,
+            languages=LANGUAGES,
+            units=locale.UNITS,
+            texts=client_texts(),
             settings={
-                "language": language,
+                "language": choice.language,
+                "locale": choice.tag,
+                "units": choice.units,
                 "now": now.isoformat(),
                 "lateAfter": LATE_AFTER_INTERVALS,
                 "defaultInterval": DEFAULT_INTERVAL_S,
             },
+            now=now,
             views=views,
-            history=account.html(language),
+            history=account.html(choice.language),
             feed=board.feed,
             feed_ever_up=board.feed_version > 0,
             states=list(ViewState),
-            summary=count(len(views), troubled, language, believed=board.feed.connected),
-            number=lambda value: number(value, language),
-            age=lambda since: age(since, now, language),
-            moment=moment,
+            summary=summary(len(views), troubled, choice.language, believed=board.feed.connected),
         )
         return _answer(html, remember=True)
 
@@ -82,14 +85,25 @@ class Account:
             now = self._utcnow()
             html = render_template(
                 "history.html",
-                texts=HISTORY[language],
                 seen=seen,
                 state=state,
+                words=WORDS,
                 sentences=lambda audit: sentence(audit, language, now),
-                moment=moment,
             )
             made = self._made[language] = (seen, Markup(html))  # noqa: S704 - a template made it
         return made[1]
+
+
+def summary(sensors: int, troubled: int, language: str, *, believed: bool) -> str:
+    """The page in one line; all is well only where the broker can be `believed`."""
+    texts = catalogue(language)
+    if not sensors:
+        return texts.gettext("No sensor")
+    text = texts.ngettext("%(num)s sensor", "%(num)s sensors", sensors)
+    text %= {"num": whole(sensors, language)}
+    if troubled:
+        return text + " · " + texts.gettext("%(num)s in trouble") % {"num": troubled}
+    return text + " · " + texts.gettext("all live") if believed else text
 
 
 def _answer(html: str, *, remember: bool = False) -> Response:

@@ -22,7 +22,9 @@
     if (value === null) return "–";
     return value.toFixed(1).replace(".", settings.language === "es" ? "," : ".");
   };
-  const fill = (text, n) => text.replace("{n}", n);
+  const temperature = (celsius) =>
+    number(celsius === null || settings.units === "c" ? celsius : (celsius * 9) / 5 + 32);
+  const fill = (text, n) => text.replace("{num}", n);
   const ageMs = (view) => Date.now() + offsetMs - Date.parse(view.age_from);
   const age = (view) => {
     if (view.temperature_c === null) return texts.age_none;
@@ -37,7 +39,7 @@
     const date = new Date(iso);
     const sameDay = date.toDateString() === new Date().toDateString();
     const style = sameDay ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
-    return date.toLocaleString(settings.language, style);
+    return date.toLocaleString(settings.locale, style);
   };
   // A gateway that has hung or is out of reach cannot say that a value is late: then we do.
   const lateAtMs = (view) =>
@@ -74,7 +76,7 @@
     }
     card.view = view;
     const find = (name) => card.element.querySelector(name);
-    setText(find(".temperature .number"), number(view.temperature_c));
+    setText(find(".temperature .number"), temperature(view.temperature_c));
     setText(find(".humidity .number"), number(view.humidity_pct));
     setText(find(".reason"), view.reason);
     find(".reason").hidden = !view.reason;

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gateway.texts import TEXTS, age, count, number
+from gateway.page import summary
 from tests.unit.told import Told, make_client
 
 
@@ -79,7 +79,7 @@ def test_each_state_is_a_word_and_a_shape(state: str) -> None:
     shown = page(told, "/?lang=en")
     assert shown.shown("word") == state.capitalize()
     assert ("use", {"href": f"#shape-{state}"}) in shown.tags
-    assert shown.shown("since").startswith("since 2026-11-23 12:00")
+    assert shown.shown("since").startswith("since 23 Nov 2026, 12:00")
     assert shown.shown("temperature") == "24.0 °C"
 
 
@@ -123,7 +123,7 @@ def test_a_lost_broker_is_a_banner() -> None:
     told.board.feed_lost()
     shown = page(told, "/?lang=en")
     assert "hidden" not in shown.attributes(id="feed-lost")
-    assert TEXTS["en"]["feed_lost"] in shown.shown("banner")
+    assert "The gateway has lost the MQTT broker" in shown.shown("banner")
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,9 @@ def test_a_value_that_is_not_from_a_sensor_is_labelled() -> None:
 
 def test_the_script_gets_the_texts_of_the_pages_language() -> None:
     _, html = page(Told(), "/?lang=en").tags[0]
-    assert json.loads(html["data-texts"] or "") == TEXTS["en"]
-    assert json.loads(html["data-settings"] or "")["language"] == "en"
+    assert json.loads(html["data-texts"] or "")["age_min"] == "{num} min ago"
+    settings = json.loads(html["data-settings"] or "")
+    assert (settings["language"], settings["locale"], settings["units"]) == ("en", "en-GB", "c")
 
 
 def test_static_files_are_kept_for_ever_only_under_the_address_of_their_content() -> None:
@@ -181,23 +182,15 @@ def test_static_files_are_kept_for_ever_only_under_the_address_of_their_content(
             assert "immutable" not in response.headers["Cache-Control"]
 
 
-def test_both_languages_have_every_text_with_the_same_places() -> None:
-    places = {
-        language: {key: sorted(re.findall(r"{\w+}", text)) for key, text in texts.items()}
-        for language, texts in TEXTS.items()
-    }
-    assert places["es"] == places["en"]
-    assert all(text for texts in TEXTS.values() for text in texts.values())
+def test_the_summary_says_how_many_and_calls_nothing_well_that_is_not_known() -> None:
+    assert summary(0, 0, "es", believed=True) == "Ningún sensor"
+    assert summary(1, 0, "es", believed=True) == "1 sensor · todo en vivo"
+    assert summary(1, 0, "es", believed=False) == "1 sensor"
+    assert summary(3, 2, "en", believed=False) == "3 sensors · 2 in trouble"
 
 
-def test_numbers_ages_and_counts_are_written_as_each_language_does() -> None:
+def test_the_unit_is_chosen_too() -> None:
     told = Told()
-    now = told.clock.now
-    assert (number(24.0, "es"), number(-3.25, "en"), number(None, "es")) == ("24,0", "-3.2", "–")
-    seconds = {0: "0 s ago", 59: "59 s ago", 60: "1 min ago", 7200: "2 h ago", 200_000: "2 d ago"}
-    for past, text in seconds.items():
-        assert age(now - timedelta(seconds=past), now, "en") == text
-    assert age(now + timedelta(seconds=9), now, "es") == "hace 0 s"
-    assert count(1, 0, "es", believed=True) == "1 sensor · todo en vivo"
-    assert count(1, 0, "es", believed=False) == "1 sensor"
-    assert count(3, 2, "en", believed=False) == "3 sensors · 2 in trouble"
+    told.reading()
+    assert page(told, "/?units=f").shown("temperature") == "75,2 °F"
+    assert page(told, "/?units=f&lang=en").shown("temperature") == "75.2 °F"
