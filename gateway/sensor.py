@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from broker.contract import NodeState, Reading, SensorHealth, SensorState
+from gateway.reasons import reasons
 from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS, SensorView, ViewState
 
 # Clocks set by NTP differ by less; a retained reading from further in the future has a wrong date.
@@ -110,12 +111,14 @@ class Sensor:
     def view(self) -> SensorView:
         reading, health = self.reading, self.health
         troubled = self.state in (ViewState.RETRYING, ViewState.BROKEN)
+        reason = _reason(health, troubled=troubled)
         return SensorView(
             node=self.key[0],
             sensor=self.key[1],
             state=self.state,
             since=self.since,
-            reason=_reason(health, troubled=troubled),
+            reason=reason,
+            reasons=reasons(reason),
             temperature_c=reading.temperature_c if reading else None,
             humidity_pct=reading.humidity_pct if reading else None,
             measured_at=reading.measured_at if reading else None,

@@ -10,6 +10,7 @@ from gateway.board import Board
 from gateway.catalogue import DEFAULT_LANGUAGE, catalogue
 from gateway.locale import checked_language
 from gateway.problems import checked_query
+from gateway.reasons import reason_in
 from gateway.views import SensorView, ViewState
 
 
@@ -42,7 +43,8 @@ def line(view: SensorView, language: str) -> str:
     if view.state is ViewState.RETRYING:
         return _("Reading failed. Retrying...")
     if view.state is ViewState.BROKEN:
-        reason = "".join(c if c.isprintable() else " " for c in view.reason)
+        said, _language = reason_in(language, view.reason)
+        reason = "".join(c if c.isprintable() else " " for c in said)
         return _("Sensor broken") + since + (f": {reason}" if reason else "")
     offline = "(" + _("offline") + since + ")"
     if view.temperature_c is None or view.humidity_pct is None:

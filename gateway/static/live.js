@@ -78,7 +78,9 @@
     const find = (name) => card.element.querySelector(name);
     setText(find(".temperature .number"), temperature(view.temperature_c));
     setText(find(".humidity .number"), number(view.humidity_pct));
-    setText(find(".reason"), view.reason);
+    const reason = view.reasons[settings.language];
+    setText(find(".reason"), reason ?? view.reason);
+    find(".reason").lang = reason ? settings.language : "en";
     find(".reason").hidden = !view.reason;
     setText(find(".source"), texts[`source_${view.source}`] ?? view.source ?? "");
     tick(card);

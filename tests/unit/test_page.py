@@ -93,6 +93,26 @@ def test_what_comes_from_mqtt_shows_as_text() -> None:
     assert [a.get("src", "")[:8] for tag, a in shown.tags if tag == "script"] == ["/static/"]  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    ("reason", "language", "said", "said_in"),
+    [
+        ("timeout: not open", "es", "sin respuesta: no está abierto", "es"),
+        ("timeout: not open", "en", "timeout: not open", "en"),
+        ("a new one", "es", "a new one", "en"),
+        ("wrong sum in <b>x</b>", "es", "suma incorrecta en <b>x</b>", "es"),
+    ],
+)
+def test_a_reason_is_in_the_pages_language_or_marked_as_english(
+    reason: str, language: str, said: str, said_in: str
+) -> None:
+    told = Told()
+    told.health("retrying", reason=reason)
+    shown = page(told, f"/?lang={language}")
+    assert shown.shown("reason") == said
+    reasons = [a for _, a in shown.tags if a.get("class") == "reason"]
+    assert [a["lang"] for a in reasons] == [said_in]
+
+
 def test_nothing_is_inline_and_nothing_comes_from_elsewhere() -> None:
     told = Told()
     told.reading()
