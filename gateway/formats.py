@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from types import MappingProxyType
 
 from babel import Locale
@@ -17,6 +18,7 @@ LOCALES: Mapping[str, str] = MappingProxyType({"es": "es", "en": "en_GB"})
 UNKNOWN = "–"
 
 
+@cache
 def locale(language: str) -> Locale:
     """What Babel knows of it; read from its files when it is first asked for."""
     return Locale.parse(LOCALES[language])
@@ -49,6 +51,15 @@ def age(since: datetime | None, now: datetime, language: str) -> str:
     if seconds >= 60:
         return texts.gettext("%(num)s min ago") % {"num": seconds // 60}
     return texts.gettext("%(num)s s ago") % {"num": seconds}
+
+
+def duration(since: datetime, now: datetime) -> str:
+    """In the largest unit of which there is one; their signs are the same in every language."""
+    seconds = max(0, int((now - since).total_seconds()))
+    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length_s:
+            return f"{seconds // length_s} {unit}"
+    return f"{seconds} s"
 
 
 def moment(value: datetime, language: str) -> str:
