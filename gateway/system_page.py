@@ -126,11 +126,12 @@ class _Words:
     @property
     def since(self) -> str:
         """` for 3 min`, or nothing where that is not known."""
-        text = self.text("since")
-        if not text:
+        since = self.text("since")
+        if not since:
             return ""
-        at = datetime.fromisoformat(text)
-        return gettext(" for %(duration)s", duration=formats.duration(at, self._now))
+        at = datetime.fromisoformat(since)
+        text: str = gettext(" for %(duration)s", duration=formats.duration(at, self._now))
+        return text
 
 
 _Said = tuple[str, str]
