@@ -19,7 +19,7 @@ import uvicorn
 from gateway.connection import Connection
 from gateway.headers import SECURITY_HEADERS
 from gateway.problems import ProblemView
-from gateway.stream import PATH, Message, Stream
+from gateway.stream import PATH, PAUSE_PER_ROUND, SHORTEST_PAUSE_S, Message, Stream
 from gateway.views import Changes, FeedView, SensorList
 from tests.unit.told import Told
 
@@ -217,6 +217,34 @@ def test_a_viewer_in_the_middle_of_an_event_gets_its_end_before_the_stream_ends(
             assert (await client.next()).data["sensors"][0]["seq"] == 2
             await asyncio.wait_for(client.gone.wait(), WAIT_S)
             assert client.text.rsplit("\n\n", 2)[1].startswith("retry: ")
+
+    run(check())
+
+
+def test_rounds_are_as_far_apart_as_their_work_asks_and_take_everything_since(told: Told) -> None:
+    work_s, pauses_s = iter([10.0, 13.0, 20.0, 20.001]), []
+    go_on = asyncio.Event()
+
+    async def sleep(pause_s: float) -> None:
+        pauses_s.append(pause_s)
+        await go_on.wait()
+
+    async def check() -> None:
+        stream = Stream(told.board, worked_s=lambda: next(work_s), sleep=sleep)
+        stream.start()
+        async with Client().on(stream) as client:
+            await client.next()
+            told.reading(2)
+            stream.notify()
+            assert (await client.next()).data["sensors"][0]["seq"] == 2
+            for seq in range(3, 9):
+                told.reading(seq)
+                stream.notify()
+            go_on.set()
+            assert (await client.next()).data["sensors"][0]["seq"] == 8
+            assert client.events.empty()
+            assert pauses_s == [3.0 * PAUSE_PER_ROUND, SHORTEST_PAUSE_S]
+        await stream.close()
 
     run(check())
 
