@@ -19,7 +19,7 @@ import uvicorn
 from gateway.connection import Connection
 from gateway.headers import SECURITY_HEADERS
 from gateway.problems import ProblemView
-from gateway.stream import PATH, PAUSE_PER_ROUND, SHORTEST_PAUSE_S, Message, Stream
+from gateway.stream import PATH, PAUSE_PER_ROUND, PIECE_BYTES, SHORTEST_PAUSE_S, Message, Stream
 from gateway.views import Changes, FeedView, SensorList
 from tests.unit.told import Told
 
@@ -198,6 +198,34 @@ def test_much_data_arrives_whole_and_no_faster_than_it_is_read(told: Told) -> No
             assert len(client.text) == sent
             client.reads.set()
             assert len((await client.next()).data["sensors"]) == 199
+
+    run(check())
+
+
+@pytest.mark.parametrize("sensors", [1, 100, 140, 150, 400, 900])
+def test_an_event_is_written_in_as_few_pieces_as_there_can_be(told: Told, sensors: int) -> None:
+    told.reading(2)
+    for number in range(sensors):
+        told.reading(1, node=f"n{number % 10}", sensor=f"s{number}")
+
+    async def check() -> None:
+        written: list[bytes] = []
+        async with streaming(told) as stream, Client().on(stream) as client:
+
+            async def send(message: Message) -> None:
+                written.append(message["body"])
+
+            await client.next()
+            viewer = next(iter(stream._viewers))
+            viewer.send, viewer.version = send, told.board.version - sensors
+            await stream._round(())
+        event = b"".join(written)
+        # a break at the very end may take one more
+        assert len(written) in (-(-len(event) // PIECE_BYTES), len(event) // PIECE_BYTES + 1)
+        assert event.startswith(b"event: change\n")
+        assert event.endswith(b"}\n\n")
+        data = event.split(b"\ndata: ")[1]
+        assert len(Changes.model_validate_json(data).sensors) == sensors
 
     run(check())
 
