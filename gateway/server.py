@@ -23,6 +23,7 @@ from gateway.connection import Connection, room_for
 from gateway.feed import Feed
 from gateway.history_api import PATHS
 from gateway.rejections import Rejections
+from gateway.replicas import ALONE, Replicas
 from gateway.settings import GatewaySettings
 from gateway.stream import ASGI, PATH, Receive, Scope, Send, Stream
 
@@ -71,7 +72,15 @@ class Gateway:
         feed = Feed(board, topics, rejections, max_sensors=settings.max_sensors)
         connections, viewers = room_for(settings.max_viewers)
         stream = Stream(board, max_viewers=viewers)
-        pages = create_app(board, feed, rejections, viewers=stream.viewers, watch=watch)
+        replicas = Replicas(settings.replicas_name) if settings.replicas_name else None
+        pages = create_app(
+            board,
+            feed,
+            rejections,
+            viewers=stream.viewers,
+            watch=watch,
+            replicas=replicas.view if replicas is not None else lambda: ALONE,
+        )
         session = Session(
             settings,
             client_id=unique_client_id("gateway"),
@@ -87,16 +96,17 @@ class Gateway:
         with listener:
             session.start()
             feed.start()
-            if watch is not None:
-                watch.start()
+            threads = [thread for thread in (watch, replicas) if thread is not None]
+            for thread in threads:
+                thread.start()
             try:
                 app = Dispatcher(stream, pages)
                 asyncio.run(serve(settings, app, stream, feed, listener, connections))
             finally:
                 session.stop(timeout_s=1.0)
                 feed.stop()
-                if watch is not None:
-                    watch.stop()
+                for thread in threads:
+                    thread.stop()
         log.info("stopped")
 
 

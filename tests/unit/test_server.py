@@ -206,6 +206,22 @@ def test_a_connection_without_a_whole_request_is_closed_and_an_open_stream_is_no
         assert metric(gateway, "brisa_gateway_viewers") == 1
 
 
+@pytest.mark.parametrize(("variables", "configured"), [(("REPLICAS_NAME",), True), ((), False)])
+def test_gateways_are_counted_by_the_name_that_is_set(
+    variables: tuple[str, ...], configured: bool
+) -> None:
+    with running(**{f"BRISA_{name}": "127.0.0.1" for name in variables}) as gateway:
+        gateway.wait_for("the page is at")
+        eventually("it has looked the name up", lambda: replicas(gateway)["count"] == 1)
+        assert replicas(gateway)["configured"] is configured
+
+
+def replicas(gateway: Process) -> dict[str, object]:
+    said = httpx.get(f"{gateway.url}/api/v1/system", timeout=WAIT_S).json()
+    found: dict[str, object] = said["gateway"]["replicas"]
+    return found
+
+
 def test_what_is_not_http_is_a_problem_too() -> None:
     with running() as gateway:
         gateway.wait_for("the page is at")
