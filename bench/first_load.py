@@ -7,7 +7,6 @@ from an EventSource. Each load is a new browser context, so that nothing is in i
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import tempfile
 import time
@@ -22,7 +21,7 @@ from bench.processes import NODES, SENSORS_PER_NODE, Broker, fetch, gateway, pyt
 from bench.publisher import connect
 from bench.table import Row, held
 from bench.watchers import introduce
-from tests.browser.conftest import QUIET
+from tests.chromium import launched, program
 from tests.support import eventually, free_port
 
 SLOWER = 4
@@ -74,12 +73,11 @@ class Loaded(NamedTuple):
 def measure(broker: Broker, *, times: int) -> dict[str, list[Loaded]]:
     """Of each page that there is."""
     found: dict[str, list[Loaded]] = {}
-    program = shutil.which("chromium")
-    if program is None:
+    if program() is None:
         say("Chromium is not installed (apt-get install chromium): no page is measured")
         return found
     with _with_history(broker) as port, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=QUIET)
+        browser = launched(playwright)
         for name, (path, _) in PAGES.items():
             try:
                 fetch(port, path)

@@ -28,8 +28,10 @@ def register(app: Flask) -> None:
     app.after_request(compress)
 
 
-def page(template: str, board: Board, here: str, **values: Any) -> Response:
-    """A whole page from its template; what the reader has chosen in its address is remembered."""
+def page(
+    template: str, board: Board, here: str, *, remember: bool = True, **values: Any
+) -> Response:
+    """A whole page from its template; `remember`: what the reader has chosen in its address."""
     choice = locale.current()
     html = render_template(
         template,
@@ -48,7 +50,7 @@ def page(template: str, board: Board, here: str, **values: Any) -> Response:
         feed_ever_up=board.feed_version > 0,
         **values,
     )
-    response = locale.speak(Response(html), remember=True)
+    response = locale.speak(Response(html), remember=remember)
     response.cache_control.no_cache = True
     response.add_etag(weak=True)
     response.make_conditional(request)
