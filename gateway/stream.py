@@ -143,13 +143,17 @@ class Stream:
         viewer = Viewer(send, _last_event(scope, self._board.epoch))
         self._viewers.add(viewer)
         try:
-            viewer.version, news = self._news(viewer.version)
-            # Closing may have begun while the head was being sent.
-            self._write(viewer, (_retry(), *news), last=self._closing)
+            self._greet(viewer)
             while (await receive())["type"] != "http.disconnect":
                 pass
         finally:
             self._viewers.discard(viewer)
+
+    def _greet(self, viewer: Viewer) -> None:
+        """In a function of its own: what it writes must not live as long as the stream is open."""
+        viewer.version, news = self._news(viewer.version)
+        # Closing may have begun while the head was being sent.
+        self._write(viewer, (_retry(), *news), last=self._closing)
 
     # ---- the fan-out
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import threading
+import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,15 @@ import uvicorn
 from gateway.connection import Connection
 from gateway.headers import SECURITY_HEADERS
 from gateway.problems import ProblemView
-from gateway.stream import PATH, PAUSE_PER_ROUND, PIECE_BYTES, SHORTEST_PAUSE_S, Message, Stream
+from gateway.stream import (
+    PATH,
+    PAUSE_PER_ROUND,
+    PIECE_BYTES,
+    SHORTEST_PAUSE_S,
+    Message,
+    Pieces,
+    Stream,
+)
 from gateway.views import Changes, FeedView, SensorList
 from tests.unit.told import Told
 
@@ -226,6 +235,26 @@ def test_an_event_is_written_in_as_few_pieces_as_there_can_be(told: Told, sensor
         assert event.endswith(b"}\n\n")
         data = event.split(b"\ndata: ")[1]
         assert len(Changes.model_validate_json(data).sensors) == sensors
+
+    run(check())
+
+
+def test_what_a_viewer_was_greeted_with_is_not_kept(told: Told) -> None:
+    async def check() -> None:
+        async with streaming(told) as stream:
+            made: list[weakref.ref[memoryview]] = []
+            news = stream._news
+
+            def watched(seen: int) -> tuple[int, Pieces]:
+                version, pieces = news(seen)
+                event = memoryview(b"".join(pieces))  # which, unlike bytes, can be watched
+                made.append(weakref.ref(event))
+                return version, (event,)
+
+            stream._news = watched  # type: ignore[method-assign]
+            async with Client().on(stream) as client:
+                await client.next()
+                assert [event() for event in made] == [None]
 
     run(check())
 
