@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -77,7 +78,6 @@ def compress(response: Response) -> Response:
     if (
         response.mimetype not in COMPRESSIBLE
         or response.is_streamed
-        or response.status_code in (204, 304)
         or "Content-Encoding" in response.headers
     ):
         return response
@@ -87,9 +87,10 @@ def compress(response: Response) -> Response:
     response.vary.add("Accept-Encoding")
     if not takes_gzip():
         return response
-    response.set_data(gzip.compress(response.get_data(), LEVEL, mtime=0))
-    response.headers["Content-Encoding"] = "gzip"
     etag, _ = response.get_etag()
     if etag is not None:  # other bytes, the same meaning
         response.set_etag(etag, weak=True)
+    if response.status_code != HTTPStatus.NOT_MODIFIED:  # which has only the headers
+        response.set_data(gzip.compress(response.get_data(), LEVEL, mtime=0))
+        response.headers["Content-Encoding"] = "gzip"
     return response
