@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+
+import pytest
+
 from gateway.views import SensorList, SensorView
 from tests.unit.told import Told, make_client
 
@@ -71,3 +75,31 @@ def test_head_has_the_headers_alone() -> None:
     head, get = client.head("/api/v1/sensors"), client.get("/api/v1/sensors")
     assert head.data == b""
     assert head.headers["ETag"] == get.headers["ETag"]
+
+
+@pytest.mark.parametrize("first", ["identity", "gzip"])
+@pytest.mark.parametrize("then", ["identity", "gzip"])
+def test_compressed_or_not_the_etag_means_the_same(first: str, then: str) -> None:
+    told = Told()
+    for number in range(20):
+        told.reading(sensor=f"s{number}")
+    client = make_client(told)
+    path = "/api/v1/sensors"
+    plain = client.get(path)
+    assert plain.headers["ETag"].startswith('"')
+    answer = client.get(path, headers={"Accept-Encoding": first})
+    etag = answer.headers["ETag"]
+    # other bytes under the same strong tag would be a lie
+    assert etag == (f"W/{plain.headers['ETag']}" if first == "gzip" else plain.headers["ETag"])
+    if first == "gzip":
+        assert gzip.decompress(answer.data) == plain.data
+    asked = {"Accept-Encoding": then, "If-None-Match": etag}
+    again = client.get(path, headers=asked)
+    assert (again.status_code, again.data) == (304, b"")
+    assert (
+        again.headers["ETag"] == client.get(path, headers={"Accept-Encoding": then}).headers["ETag"]
+    )
+    assert again.headers["Vary"] == "Accept-Encoding"
+    assert "Content-Encoding" not in again.headers
+    told.reading(2, sensor="s0")
+    assert client.get(path, headers=asked).status_code == 200
