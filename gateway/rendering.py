@@ -32,8 +32,18 @@ def page(
     template: str, board: Board, here: str, *, remember: bool = True, **values: Any
 ) -> Response:
     """A whole page from its template; `remember`: what the reader has chosen in its address."""
+    html = rendered(template, board, here, **values)
+    response = locale.speak(Response(html), remember=remember)
+    response.cache_control.no_cache = True
+    response.add_etag(weak=True)
+    response.make_conditional(request)
+    return response
+
+
+def rendered(template: str, board: Board, here: str, **values: Any) -> str:
+    """The HTML alone, with what its frame needs."""
     choice = locale.current()
-    html = render_template(
+    return render_template(
         template,
         here=here,
         language=choice.language,
@@ -50,11 +60,6 @@ def page(
         feed_ever_up=board.feed_version > 0,
         **values,
     )
-    response = locale.speak(Response(html), remember=remember)
-    response.cache_control.no_cache = True
-    response.add_etag(weak=True)
-    response.make_conditional(request)
-    return response
 
 
 def with_query(**changes: str | None) -> str:
@@ -65,7 +70,7 @@ def with_query(**changes: str | None) -> str:
         **changes,
     }
     kept = {name: value for name, value in asked.items() if value is not None}
-    path = quote(request.path)
+    path = f"/{quote(request.path).lstrip('/')}"  # //x would be another host
     return f"{path}?{urlencode(kept, safe='/:')}" if kept else path
 
 
