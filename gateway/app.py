@@ -19,10 +19,10 @@ from gateway import (
     overview,
     probes,
     problems,
-    reasons,
     rendering,
     sensor_page,
     system_api,
+    system_page,
     text,
 )
 from gateway.accounts import Accounts
@@ -65,7 +65,6 @@ def create_app(
     locale.register(app)
     rendering.register(app)
     assets.register(app)
-    app.jinja_env.globals["reason_in"] = reasons.reason_in
     app.register_blueprint(overview.blueprint(board, utcnow, watch, accounts))
     app.register_blueprint(sensor_page.blueprint(board, utcnow, watch, accounts))
     app.register_blueprint(kiosk.blueprint(board, utcnow))
@@ -82,6 +81,7 @@ def create_app(
         monotonic=monotonic,
     )
     app.register_blueprint(system_api.blueprint(whole))
+    app.register_blueprint(system_page.blueprint(board, utcnow, whole, accounts))
     app.register_blueprint(history_api.blueprint(watch, utcnow))
     app.register_blueprint(probes.blueprint(board, feed, rejections, viewers, watch))
     app.add_url_rule("/openapi.json", view_func=openapi)

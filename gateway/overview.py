@@ -83,6 +83,7 @@ def blueprint(
             "trends.html",
             board,
             "overview",
+            remember=False,  # it is a script that asks, and it chooses nothing
             views=board.views(),
             trend=trend.of,
             kept=accounts.all_in_all(),

@@ -128,6 +128,7 @@ def labels() -> Labels:
             return format_skeleton("MMM", at, locale=formats.locale(language))
         return str(at.year)
 
+    # a chart fills in its own places, {name}, later
     return Labels(
         number=lambda value, digits: formats.number(value, language, digits),
         time=tick,
@@ -136,11 +137,25 @@ def labels() -> Labels:
         temperature_unit=locale.temperature_unit(),
         temperature_title=gettext("Temperature"),
         humidity_title=gettext("Humidity"),
-        title=gettext("Temperature and humidity from {begin} to {end}, UTC"),
-        extremes=gettext("{quantity}: lowest {min}, mean {mean}, highest {max}."),
-        trend=gettext("{quantity}: {min} to {max}, last {last}."),
+        title=gettext(
+            "Temperature and humidity from %(begin)s to %(end)s, UTC", begin="{begin}", end="{end}"
+        ),
+        extremes=gettext(
+            "%(quantity)s: lowest %(min)s, mean %(mean)s, highest %(max)s.",
+            quantity="{quantity}",
+            min="{min}",
+            mean="{mean}",
+            max="{max}",
+        ),
+        trend=gettext(
+            "%(quantity)s: %(min)s to %(max)s, last %(last)s.",
+            quantity="{quantity}",
+            min="{min}",
+            max="{max}",
+            last="{last}",
+        ),
         no_data=gettext("No readings in this time"),
-        readings=gettext("{n} readings"),
+        readings=gettext("%(n)s readings", n="{n}"),
         reading=gettext("1 reading"),
         hint=gettext("Arrow keys: point by point. + and −: closer and wider. Escape: end."),
     )

@@ -13,6 +13,7 @@ from gateway import locale
 from gateway.board import Board
 from gateway.catalogue import LANGUAGES
 from gateway.client_texts import client_texts
+from gateway.history.sentences import WORDS
 from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS
 
 # Less is not worth the time, nor what a browser's first packets hold anyway.
@@ -23,12 +24,14 @@ MAX_COMPRESSED_BYTES = 4_000_000
 
 
 def register(app: Flask) -> None:
-    app.jinja_env.globals.update(client_texts=client_texts, with_query=with_query)
+    app.jinja_env.globals.update(client_texts=client_texts, with_query=with_query, marks=WORDS)
     app.after_request(compress)
 
 
-def page(template: str, board: Board, here: str, **values: Any) -> Response:
-    """A whole page from its template; what the reader has chosen in its address is remembered."""
+def page(
+    template: str, board: Board, here: str, *, remember: bool = True, **values: Any
+) -> Response:
+    """A whole page from its template; `remember`: what the reader has chosen in its address."""
     choice = locale.current()
     html = render_template(
         template,
@@ -47,7 +50,7 @@ def page(template: str, board: Board, here: str, **values: Any) -> Response:
         feed_ever_up=board.feed_version > 0,
         **values,
     )
-    response = locale.speak(Response(html), remember=True)
+    response = locale.speak(Response(html), remember=remember)
     response.cache_control.no_cache = True
     response.add_etag(weak=True)
     response.make_conditional(request)

@@ -16,6 +16,7 @@ from flask import Flask
 
 from broker.contract import Topics
 from broker.session import Session, Subscription, unique_client_id
+from gateway.api import Whole
 from gateway.app import create_app
 from gateway.board import Board
 from gateway.bridge import Bridge
@@ -100,7 +101,7 @@ class Gateway:
             for thread in threads:
                 thread.start()
             try:
-                app = Dispatcher(stream, pages)
+                app = Dispatcher(stream, board, pages)
                 asyncio.run(serve(settings, app, stream, feed, listener, connections))
             finally:
                 session.stop(timeout_s=1.0)
@@ -126,10 +127,14 @@ def _watch(settings: GatewaySettings) -> Watch | None:
 
 
 class Dispatcher:
-    """The stream's address to the stream, the history's to its threads, all else to the pages."""
+    """The stream to the stream, the whole board from here, the history to its threads.
 
-    def __init__(self, stream: Stream, pages: Flask) -> None:
+    All else is for the pages.
+    """
+
+    def __init__(self, stream: Stream, board: Board, pages: Flask) -> None:
         self._stream = stream
+        self._whole = Whole(board)
         # a2wsgi has its own words for ASGI's types, uvicorn others again
         self._pages: ASGI = WSGIMiddleware(pages.wsgi_app, workers=PAGE_THREADS)  # type: ignore[assignment,arg-type]
         self._history = Bridge(pages.wsgi_app, threads=HISTORY_THREADS)
@@ -138,6 +143,8 @@ class Dispatcher:
         app: ASGI = self._pages
         if scope["path"] == PATH:
             app = self._stream
+        elif self._whole.serves(scope):
+            app = self._whole
         elif PATHS.fullmatch(scope["path"]):
             app = self._history
         await app(scope, receive, send)

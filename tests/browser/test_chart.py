@@ -278,6 +278,18 @@ def test_a_key_that_is_not_ours_is_left_alone(shown: Shown) -> None:
     assert left == {"Tab": True, "a": True, "PageDown": True, "Escape": True, "ArrowLeft": False}
 
 
+def test_numbers_are_written_as_the_server_writes_them(watched: Watched) -> None:
+    of = view(1, range(0))
+    (point,) = of.points
+    assert point is not None
+    cold = Extremes(min=-12.5, mean=-3, max=4)
+    point = point.model_copy(update={"temperature_c": cold, "readings": 17280})
+    shown = Shown(watched.page, of.model_copy(update={"points": [point]}))
+    shown.page.mouse.move(*shown.at(0.5))
+    expect(shown.readout).to_contain_text("−3,0\u00a0°C −12,5 – 4,0")
+    expect(shown.readout).to_contain_text("17.280 readings")
+
+
 # ---- closer and wider
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
+from sqlalchemy import Connection
+
 from broker.contract import MAX_BACKFILL_READINGS, Backfill, Measured, Reading, SensorHealth
 from gateway.history import schema
-from gateway.history.store import Store
+from gateway.history.store import Store, Unavailable
 from gateway.history.writer import Heard, Writer
 from tests.databases import Database
 from tests.unit.told import STREAM
@@ -89,3 +93,14 @@ class Past:
 
 def parsed_csv(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def away(monkeypatch: pytest.MonkeyPatch, text: str = "history.db: locked") -> None:
+    """Every database, from now on."""
+
+    @contextlib.contextmanager
+    def read(self: Store) -> Iterator[Connection]:
+        raise Unavailable(text)
+        yield
+
+    monkeypatch.setattr(Store, "read", read)

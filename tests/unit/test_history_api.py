@@ -1,19 +1,16 @@
-"""/api/v1/sensors/…/history and /api/v1/audit, and what the page and /metrics say of the past."""
+"""/api/v1/sensors/…/history and /api/v1/audit, and what /metrics says of the past."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import Connection
 from werkzeug.test import TestResponse
 
 from gateway import history_api
@@ -23,36 +20,12 @@ from gateway.history.store import Store, Unavailable
 from gateway.history.views import AuditView, HistoryView, LostSpan, SensorAudit, StreamAudit
 from gateway.history.watch import AWAY, EVERY_S, HUNG_AFTER_S, SAID_EVERY_S, Watch
 from gateway.problems import ProblemView
-from gateway.texts import HISTORY, whole
 from tests.databases import Database
 from tests.support import REPOSITORY
-from tests.unit.past import BEGIN, Past, parsed_csv
+from tests.unit.past import BEGIN, Past, away, parsed_csv
 from tests.unit.told import STREAM, Told, make_client
 
 PATH = "/api/v1/sensors/pi-1/dht11/history"
-
-
-@pytest.fixture
-def told() -> Told:
-    told = Told()
-    told.clock.now = BEGIN + timedelta(hours=1)
-    return told
-
-
-@pytest.fixture
-def past(sqlite: Database) -> Iterator[Past]:
-    with contextlib.closing(Past(sqlite)) as past:
-        yield past
-
-
-@pytest.fixture
-def watch(past: Past, told: Told) -> Watch:
-    return Watch(past.store, monotonic=told.clock.monotonic, utcnow=told.clock.utcnow)
-
-
-@pytest.fixture
-def client(told: Told, watch: Watch) -> FlaskClient:
-    return make_client(told, watch=watch)
 
 
 def problem(response: TestResponse, status: int) -> ProblemView:
@@ -246,15 +219,6 @@ def test_an_export_that_breaks_off_does_not_end_as_if_it_were_whole(
 
 
 # ---- the database is away
-
-
-def away(monkeypatch: pytest.MonkeyPatch, text: str = "history.db: locked") -> None:
-    @contextlib.contextmanager
-    def read(self: Store) -> Iterator[Connection]:
-        raise Unavailable(text)
-        yield
-
-    monkeypatch.setattr(Store, "read", read)
 
 
 @pytest.mark.parametrize("path", [PATH, f"{PATH}?format=csv", "/api/v1/audit"])
@@ -579,100 +543,6 @@ def test_gaps_of_one_day_and_cause_are_one_sentence_in_order_of_time() -> None:
     ]
 
 
-def test_both_languages_have_every_text_of_the_history_with_the_same_places() -> None:
-    places = {
-        language: {key: sorted(re.findall(r"{\w+}", text)) for key, text in texts.items()}
-        for language, texts in HISTORY.items()
-    }
-    assert places["es"] == places["en"]
-    assert {len(texts["months"].split()) for texts in HISTORY.values()} == {12}
-    assert (whole(9999, "es"), whole(10_000, "es"), whole(1000, "en")) == (
-        "9999",
-        "10.000",
-        "1,000",
-    )
-
-
-# ---- page
-
-
-def section(client: FlaskClient, path: str = "/?lang=en") -> str:
-    html = client.get(path).get_data(as_text=True)
-    found = re.search(r'<section class="history".*?</section>', html, re.DOTALL)
-    return found[0] if found else ""
-
-
-def test_the_page_says_of_each_sensor_what_became_of_its_readings(
-    client: FlaskClient, past: Past, watch: Watch
-) -> None:
-    past.readings(range(1, 4))
-    past.readings([3], sensor="other", after=0)
-    watch.refresh()
-    html = section(client)
-    assert '<h2 id="history-title">History</h2>' in html
-    assert "All 3 readings since 3 May are stored." in html
-    assert "2 readings of 3 May were lost" in html
-    assert re.findall(r'data-mark="(\w+)".*?</svg>(.*?)</p>', html) == [
-        ("whole", "Complete"),
-        ("lost", "Readings lost"),
-    ]
-    assert "Account as JSON</a> <small>of 2026-05-03 09:00:00 UTC" in html
-    for link in (f"{PATH}?format=csv", f"{PATH}?format=json", "/api/v1/audit"):
-        assert f'href="{link}"' in html
-        with client.get(link) as response:
-            assert response.status_code == 200
-    assert "Las 3 lecturas desde el 3 de mayo" in section(client, "/?lang=es")
-
-
-def test_the_section_alone_is_what_the_page_has_and_is_304_until_it_changes(
-    client: FlaskClient, past: Past, watch: Watch, told: Told
-) -> None:
-    past.readings([1])
-    watch.refresh()
-    alone = client.get("/history?lang=en")
-    assert alone.get_data(as_text=True).strip().endswith(section(client))
-    etag = {"If-None-Match": alone.headers["ETag"]}
-    assert client.get("/history?lang=en", headers=etag).status_code == 304
-    past.readings([2])
-    watch.refresh()
-    assert client.get("/history?lang=en", headers=etag).status_code == 200
-
-
-def test_without_a_history_there_is_no_section() -> None:
-    client = make_client(Told())
-    assert section(client) == ""
-    assert client.get("/history").data == b""
-    assert "brisa_history" not in client.get("/metrics").get_data(as_text=True)
-
-
-def test_before_the_first_account_and_before_the_first_reading_the_page_says_so(
-    client: FlaskClient, watch: Watch
-) -> None:
-    assert HISTORY["en"]["waiting"] in section(client)
-    watch.refresh()
-    assert "is the recorder running?" in section(client)
-
-
-def test_a_database_that_is_away_is_said_with_the_time_of_the_last_account(
-    client: FlaskClient,
-    past: Past,
-    watch: Watch,
-    told: Told,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    past.readings(range(1, 4))
-    watch.refresh()
-    assert "cannot be read" not in section(client)
-    told.clock.pass_(600)
-    away(monkeypatch)
-    watch.refresh()
-    html = section(client)
-    assert "The history cannot be read now" in html
-    assert "2026-05-03 09:00:00 UTC" in html
-    assert "All 3 readings" in html
-    assert "locked" not in html
-
-
 # ---- metrics
 
 
@@ -708,7 +578,8 @@ def test_without_a_history_sqlalchemy_is_not_loaded() -> None:
         "from gateway.settings import GatewaySettings\n"
         "assert _watch(GatewaySettings()) is None\n"
         "client = create_app(Board(Rejections()), None, Rejections()).test_client()\n"
-        "for path in ('/', '/history', '/api/v1/audit', '/api/v1/sensors/a/b/history'):\n"
+        "for path in ('/', '/trends', '/kiosk', '/sensors/a/b', '/api/v1/audit',"
+        " '/api/v1/sensors/a/b/history'):\n"
         "    client.get(path)\n"
         "print(sorted({name.partition('.')[0] for name in sys.modules} &"
         " {'sqlalchemy', 'alembic', 'psycopg', 'pymysql'}))"
