@@ -79,8 +79,8 @@ schema: $(VENV)/.dev ## JSON Schemas and openapi.json, from the models
 texts: $(VENV)/.dev ## what the page says, from the source into gateway/translations; Spanish by hand
 	@$(BIN)/python -m tools.make_texts
 
-screenshots: $(VENV)/.dev ## docs/images, of the page that `make run` shows
-	@$(BIN)/python -m tools.screenshots --url "http://localhost:$(PORT)"
+screenshots: $(VENV)/.dev ## every page in every shape into .screenshots/, and docs/images; ONLY=regex
+	@$(BIN)/python -m tools.screenshots $(if $(ONLY),--only "$(ONLY)")
 
 lock: $(VENV)/.dev ## requirements/*.txt from requirements/*.in
 	@tools/lock $(BIN)/uv

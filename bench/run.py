@@ -1,6 +1,6 @@
 """`make bench`: what brisa costs, as ratios within one run, in one table.
 
-Takes about twelve minutes; with --quick five, for a rough idea. How and against whom:
+Takes about twenty-five minutes; with --quick nine, for a rough idea. How and against whom:
 bench/README.md.
 """
 
@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 
 from bench import (
     catching_up,
+    crowd,
     fanout,
+    first_load,
     history_rows,
     intake,
     journal,
@@ -23,15 +25,16 @@ from bench import (
     memory_with_history,
     reading_back,
     recording,
+    snapshot,
 )
-from bench.processes import BenchError, mosquitto, spread
+from bench.processes import BenchError, Broker, mosquitto, spread
 from bench.stores import databases
 from bench.table import Row, held, table
 
 EMPTY, GATEWAY = "empty paho callback", "gateway"
 PARSING, EXPORTER = "paho, pydantic in the callback", "mqtt-exporter 1.12.1"
 EDGE_MB, GATEWAY_MB = 35.0, 60.0
-LIVE = ("cost", "flood", "memory", "fanout")
+LIVE = ("cost", "flood", "memory", "fanout", "viewers", "weight", "snapshot")
 HISTORY = ("recorder", "history", "backfill", "journal", "journal-memory")
 
 
@@ -117,6 +120,24 @@ def live(parts: Collection[str], *, quick: bool) -> list[Row]:
             events = 5 if quick else 15
             found = fanout.measure(broker, viewers=viewers, events=events)
             rows += fanout_rows(found, viewers)
+        rows += page(parts, broker, quick=quick)
+    return rows
+
+
+def page(parts: Collection[str], broker: Broker, *, quick: bool) -> list[Row]:
+    """What a page costs those who look, and many of them the gateway."""
+    rows: list[Row] = []
+    if "viewers" in parts:
+        print("many viewers", flush=True)
+        found = crowd.measure(broker, crowd.loads(quick=quick), repeats=1 if quick else 3)
+        rows += crowd.rows(found)
+    if "weight" in parts:
+        print("a first load", flush=True)
+        rows += first_load.rows(first_load.measure(broker, times=2 if quick else 5))
+    if "snapshot" in parts:
+        print("all sensors at once", flush=True)
+        asked = snapshot.measure(broker, runs=3 if quick else 9, requests=60)
+        rows += snapshot.rows(asked)
     return rows
 
 

@@ -124,7 +124,8 @@ def _rising(value: tuple[int, int]) -> tuple[int, int]:
     return value
 
 
-def _in_utc_ms(moment: datetime) -> str:
+def in_utc_ms(moment: datetime) -> str:
+    """As payloads and the APIs write it."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -138,7 +139,7 @@ def _utc(value: datetime) -> datetime:
 Moment = Annotated[
     AwareDatetime,
     AfterValidator(_utc),
-    PlainSerializer(_in_utc_ms, when_used="json"),
+    PlainSerializer(in_utc_ms, when_used="json"),
     Field(description="UTC, ISO 8601, milliseconds"),
 ]
 Seq = Annotated[int, Field(ge=1, le=SEQ_MAX, description="1, 2, 3 … in its stream")]

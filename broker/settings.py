@@ -61,7 +61,7 @@ class BrokerSettings(Settings):
     ] = 15
     reconnect_s: Annotated[
         float, Field(ge=0.5, le=3600, description="the longest wait before it connects again")
-    ] = 30.0
+    ] = 10.0
     root: Annotated[str, Field(description="the first level of every topic")] = DEFAULT_ROOT
 
     @field_validator("broker_url")

@@ -84,6 +84,13 @@ class Backfiller:
         with self._lock:
             return sum(catch_up.left for catch_up in self._catch_ups.values())
 
+    def hurry(self) -> None:
+        """See CatchUp.hurry."""
+        with self._lock:
+            for catch_up in self._catch_ups.values():
+                catch_up.hurry()
+        self._wake.set()
+
     def heard(self, sensor: str, stored: Stored) -> int | None:
         """See CatchUp.heard."""
         above = self.of(sensor).heard(stored) if sensor in self._catch_ups else None

@@ -21,6 +21,7 @@ BATCH_READINGS = 200
 # With each new reading the journal dates some thousands of old ones; after so many, it is done.
 DATING_READINGS = 256
 ANSWER_FIRST_S, ANSWER_LONGEST_S = 5.0, 300.0
+ANSWER_IN_A_HURRY_S = 20.0  # the longest, while an edge that ends hands over
 _Range = tuple[UUID, int, int]  # first and last number
 
 
@@ -50,6 +51,7 @@ class CatchUp:
         self._marks: dict[UUID, Mark] | None = None
         self._heard: dict[UUID, Mark] = {}  # the same, also when it no longer counts
         self._sent: _Sent | None = None
+        self._longest_s = ANSWER_LONGEST_S
         # How often in a row a batch of a stream was not answered: others go first, and it waits.
         self._unanswered: Counter[UUID] = Counter()
         # Of the current stream the highest number that this process may have let out.
@@ -101,6 +103,12 @@ class CatchUp:
         used = max(mark.seq, mark.newest) if mark is not None else 0
         return self._let_out if used > self._let_out else None
 
+    def hurry(self) -> None:
+        """There is not much time left: what was not answered goes at once, and is not waited for long."""
+        self._longest_s = ANSWER_IN_A_HURRY_S
+        self._sent = None
+        self._unanswered.clear()
+
     def let_out(self, stream: UUID, seq: int) -> None:
         """A reading, or a word of what there is, that is given to the broker: it may arrive."""
         if stream != self._stream:
@@ -146,7 +154,7 @@ class CatchUp:
             self._sent = None
             return None
         silent = min(self._unanswered[batch.stream], 10)
-        wait_s = min(ANSWER_LONGEST_S, ANSWER_FIRST_S * 2**silent)
+        wait_s = min(self._longest_s, ANSWER_FIRST_S * 2**silent)
         self._sent = _Sent(batch, self._marks.get(batch.stream), now_s + wait_s)
         if batch.readings and batch.stream == self._stream:
             self.let_out(batch.stream, batch.readings[-1].seq)

@@ -122,6 +122,7 @@ class Publisher:
         end_s = self._clock.monotonic_s() + drain_s
         if left := self.backfiller.left():
             log.info("the recorder lacks %d readings: they are handed over first", left)
+            self.backfiller.hurry()
         while left and self._clock.monotonic_s() < end_s and not hurry.wait(LOOK_S):
             left = self.backfiller.left()
         if left:

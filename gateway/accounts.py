@@ -83,7 +83,8 @@ class Accounts:
             )
         ]
         if not missing and not lost:
-            return Summary("whole", f"{gettext('Nothing lost:')} {_lower(said[0])}")
+            text = gettext("Nothing lost: %(account)s", account=_lower(said[0]))
+            return Summary("whole", text)
         if missing:
             said.append(
                 ngettext(

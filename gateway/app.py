@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +20,10 @@ from gateway import (
     overview,
     probes,
     problems,
-    reasons,
     rendering,
     sensor_page,
+    system_api,
+    system_page,
     text,
 )
 from gateway.accounts import Accounts
@@ -30,6 +32,9 @@ from gateway.board import Board
 from gateway.feed import Feed
 from gateway.headers import SECURITY_HEADERS
 from gateway.rejections import Rejections
+from gateway.replicas import ALONE
+from gateway.system_api import System
+from gateway.system_views import ReplicasView
 from gateway.views import utcnow
 
 if TYPE_CHECKING:
@@ -46,8 +51,13 @@ def create_app(
     viewers: Callable[[], int] = lambda: 0,
     utcnow: Callable[[], datetime] = utcnow,
     watch: Watch | None = None,
+    replicas: Callable[[], ReplicasView] = lambda: ALONE,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> Flask:
-    """viewers: how many streams are open; watch: of the history, if there is one."""
+    """viewers: how many streams are open; watch: of the history, if there is one.
+
+    replicas: how many gateways there are.
+    """
     app = Flask(__name__, static_folder=None)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     assets = Assets(HERE / "static")
@@ -56,13 +66,23 @@ def create_app(
     locale.register(app)
     rendering.register(app)
     assets.register(app)
-    app.jinja_env.globals["reason_in"] = reasons.reason_in
     app.register_blueprint(overview.blueprint(board, utcnow, watch, accounts))
     app.register_blueprint(sensor_page.blueprint(board, utcnow, watch, accounts))
     app.register_blueprint(kiosk.blueprint(board, utcnow))
     app.register_blueprint(installable.blueprint(assets))
     app.register_blueprint(text.blueprint(board))
     app.register_blueprint(api.blueprint(board))
+    whole = System(
+        board,
+        rejections,
+        viewers=viewers,
+        utcnow=utcnow,
+        watch=watch,
+        replicas=replicas,
+        monotonic=monotonic,
+    )
+    app.register_blueprint(system_api.blueprint(whole))
+    app.register_blueprint(system_page.blueprint(board, utcnow, whole, accounts))
     app.register_blueprint(history_api.blueprint(watch, utcnow))
     app.register_blueprint(probes.blueprint(board, feed, rejections, viewers, watch))
     app.add_url_rule("/openapi.json", view_func=openapi)

@@ -56,9 +56,9 @@ class Board:
         self.version = 0
         self.feed = FeedView(connected=False, since=utcnow())
         self.feed_version = 0
+        self.max_sensors = max_sensors
+        self.max_sensors_per_node = max_sensors_per_node
         self._rejections = rejections
-        self._max_sensors = max_sensors
-        self._max_sensors_per_node = max_sensors_per_node
         self._monotonic = monotonic
         self._utcnow = utcnow
         self._lock = threading.Lock()
@@ -193,7 +193,7 @@ class Board:
         if node is None:
             if status is None:
                 return
-            if len(self._nodes) >= self._max_sensors:
+            if len(self._nodes) >= self.max_sensors:
                 self._rejections.count("too_many_sensors", f"node {name}")
                 return
             node = self._nodes[name] = Node()
@@ -231,7 +231,7 @@ class Board:
             return sensor
         node = self._nodes.get(key[0])
         in_node = len(node.sensors) if node is not None else 0
-        if len(self._sensors) >= self._max_sensors or in_node >= self._max_sensors_per_node:
+        if len(self._sensors) >= self.max_sensors or in_node >= self.max_sensors_per_node:
             self._rejections.count("too_many_sensors", "/".join(key))
             return None
         if node is None:
@@ -249,7 +249,7 @@ class Board:
         if sensor.node.state is None and not sensor.node.sensors:
             del self._nodes[key[0]]
         self._sorted = None
-        if len(self._removed) >= self._max_sensors:
+        if len(self._removed) >= self.max_sensors:
             for forgotten in self._removed:
                 del self._changed[forgotten]
             self._removed.clear()

@@ -21,8 +21,8 @@ from gateway.problems import Problem, checked_query
 if TYPE_CHECKING:
     from gateway.history.watch import Watch
 
-# What the server gives threads of their own; a sensor's page is one of them.
-PATHS = re.compile(r"/api/v1/(audit|sensors/[^/]+/[^/]+/history)|/sensors/[^/]+/[^/]+")
+# What the server gives threads of their own.
+PATHS = re.compile(r"/api/v1/(audit|sensors/[^/]+/[^/]+/history)")
 DAY_MS = 86_400_000
 POINTS = 500
 MAX_POINTS = 5000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from http import HTTPStatus
 from typing import NamedTuple
@@ -12,8 +12,9 @@ from flask_babel import Babel
 
 from broker.contract import shown
 from gateway import client_texts, formats
-from gateway.catalogue import DEFAULT_LANGUAGE, FOLDER, LANGUAGES
+from gateway.catalogue import DEFAULT_LANGUAGE, FOLDER, LANGUAGES, SOURCE_LANGUAGE
 from gateway.problems import Problem, checked_query
+from gateway.views import SensorView
 
 UNITS = {"c": "°C", "f": "°F"}
 DEFAULT_UNITS = "c"
@@ -91,9 +92,8 @@ def register(app: Flask) -> None:
         default_translation_directories=str(FOLDER),
         locale_selector=lambda: formats.locale(current().language),
     )
-    helpers = {
-        f.__name__: f for f in (number, whole, temperature, temperature_unit, age, moment, day)
-    }
+    said = (number, whole, temperature, temperature_unit, age, moment, day, reason_of)
+    helpers: dict[str, Callable[..., object]] = {write.__name__: write for write in said}
     app.jinja_env.policies["ext.i18n.trimmed"] = True
     app.jinja_env.globals.update(helpers, choice=current, client_text=client_texts.client_text)
     app.jinja_env.filters.update(helpers)
@@ -128,6 +128,14 @@ def moment(value: datetime) -> str:
 
 def day(value: datetime, now: datetime) -> str:
     return formats.day(value, now, current().language)
+
+
+def reason_of(view: SensorView) -> tuple[str, str]:
+    """Why it is troubled, and the language that this is said in."""
+    language = current().language
+    if language in view.reasons:
+        return view.reasons[language], language
+    return view.reason, SOURCE_LANGUAGE
 
 
 def _kept() -> Choice:

@@ -14,6 +14,7 @@ from gateway import locale
 from gateway.board import Board
 from gateway.catalogue import LANGUAGES
 from gateway.client_texts import client_texts
+from gateway.history.sentences import WORDS
 from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS
 
 # Less is not worth the time, nor what a browser's first packets hold anyway.
@@ -24,7 +25,7 @@ MAX_COMPRESSED_BYTES = 4_000_000
 
 
 def register(app: Flask) -> None:
-    app.jinja_env.globals.update(client_texts=client_texts, with_query=with_query)
+    app.jinja_env.globals.update(client_texts=client_texts, with_query=with_query, marks=WORDS)
     app.after_request(compress)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from broker.contract import NodeState, Reading, SensorHealth, SensorState
 from gateway.derived import dew_point_c, feels_like_c
+from gateway.reasons import reasons
 from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS, NodeView, SensorView, ViewState
 
 # Clocks set by NTP differ by less; a retained reading from further in the future has a wrong date.
@@ -127,12 +128,14 @@ class Sensor:
     def view(self) -> SensorView:
         reading, health = self.reading, self.health
         troubled = self.state in (ViewState.RETRYING, ViewState.BROKEN)
+        reason = _reason(health, troubled=troubled)
         return SensorView(
             node=self.key[0],
             sensor=self.key[1],
             state=self.state,
             since=self.since,
-            reason=_reason(health, troubled=troubled),
+            reason=reason,
+            reasons=reasons(reason),
             temperature_c=reading.temperature_c if reading else None,
             humidity_pct=reading.humidity_pct if reading else None,
             dew_point_c=_derived(dew_point_c, reading),

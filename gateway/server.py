@@ -16,6 +16,7 @@ from flask import Flask
 
 from broker.contract import Topics
 from broker.session import Session, Subscription, unique_client_id
+from gateway.api import Whole
 from gateway.app import create_app
 from gateway.board import Board
 from gateway.bridge import Bridge
@@ -23,6 +24,7 @@ from gateway.connection import Connection, room_for
 from gateway.feed import Feed
 from gateway.history_api import PATHS
 from gateway.rejections import Rejections
+from gateway.replicas import ALONE, Replicas
 from gateway.settings import GatewaySettings
 from gateway.stream import ASGI, PATH, Receive, Scope, Send, Stream
 
@@ -71,7 +73,15 @@ class Gateway:
         feed = Feed(board, topics, rejections, max_sensors=settings.max_sensors)
         connections, viewers = room_for(settings.max_viewers)
         stream = Stream(board, max_viewers=viewers)
-        pages = create_app(board, feed, rejections, viewers=stream.viewers, watch=watch)
+        replicas = Replicas(settings.replicas_name) if settings.replicas_name else None
+        pages = create_app(
+            board,
+            feed,
+            rejections,
+            viewers=stream.viewers,
+            watch=watch,
+            replicas=replicas.view if replicas is not None else lambda: ALONE,
+        )
         session = Session(
             settings,
             client_id=unique_client_id("gateway"),
@@ -87,16 +97,17 @@ class Gateway:
         with listener:
             session.start()
             feed.start()
-            if watch is not None:
-                watch.start()
+            threads = [thread for thread in (watch, replicas) if thread is not None]
+            for thread in threads:
+                thread.start()
             try:
-                app = Dispatcher(stream, pages)
+                app = Dispatcher(stream, board, pages)
                 asyncio.run(serve(settings, app, stream, feed, listener, connections))
             finally:
                 session.stop(timeout_s=1.0)
                 feed.stop()
-                if watch is not None:
-                    watch.stop()
+                for thread in threads:
+                    thread.stop()
         log.info("stopped")
 
 
@@ -116,10 +127,14 @@ def _watch(settings: GatewaySettings) -> Watch | None:
 
 
 class Dispatcher:
-    """The stream's address to the stream, the history's to its threads, all else to the pages."""
+    """The stream to the stream, the whole board from here, the history to its threads.
 
-    def __init__(self, stream: Stream, pages: Flask) -> None:
+    All else is for the pages.
+    """
+
+    def __init__(self, stream: Stream, board: Board, pages: Flask) -> None:
         self._stream = stream
+        self._whole = Whole(board)
         # a2wsgi has its own words for ASGI's types, uvicorn others again
         self._pages: ASGI = WSGIMiddleware(pages.wsgi_app, workers=PAGE_THREADS)  # type: ignore[assignment,arg-type]
         self._history = Bridge(pages.wsgi_app, threads=HISTORY_THREADS)
@@ -128,6 +143,8 @@ class Dispatcher:
         app: ASGI = self._pages
         if scope["path"] == PATH:
             app = self._stream
+        elif self._whole.serves(scope):
+            app = self._whole
         elif PATHS.fullmatch(scope["path"]):
             app = self._history
         await app(scope, receive, send)

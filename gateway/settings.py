@@ -38,4 +38,12 @@ class GatewaySettings(BrokerSettings):
         Field(description=f"the recorder's: {URLS}; not set: no history is shown"),
     ] = None
     history_password: HistoryPassword = None
+    replicas_name: Annotated[
+        str,
+        Field(
+            max_length=253,
+            description="a DNS name that has an address for each gateway, to count them by;"
+            " not set: only this one is known",
+        ),
+    ] = ""
     access_log: Annotated[bool, Field(description="a line for each request")] = False

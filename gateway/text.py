@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from flask import Blueprint, Response
 
 from gateway.board import Board
+from gateway.catalogue import DEFAULT_LANGUAGE, catalogue
 from gateway.locale import checked_language
 from gateway.problems import checked_query
-from gateway.texts import DEFAULT_LANGUAGE, TEXTS, moment
+from gateway.reasons import reason_in
 from gateway.views import SensorView, ViewState
 
 
@@ -18,12 +21,14 @@ def blueprint(board: Board) -> Blueprint:
     def lines() -> Response:
         language = checked_language(checked_query(("lang",)).get("lang", DEFAULT_LANGUAGE))
         views = board.views()
-        remark = "" if board.feed.connected else f" ({TEXTS[language]['text_no_broker']})"
+        _ = catalogue(language).gettext
+        no_broker = _("the gateway has no connection to the broker")
+        remark = "" if board.feed.connected else f" ({no_broker})"
         body = "".join(
             f"{f'{view.node}/{view.sensor}: ' if len(views) > 1 else ''}{line(view, language)}{remark}\n"
             for view in views
         )
-        response = Response(body or TEXTS[language]["text_empty"] + "\n", mimetype="text/plain")
+        response = Response(body or _("No sensors yet.") + "\n", mimetype="text/plain")
         response.cache_control.no_cache = True
         return response
 
@@ -32,22 +37,29 @@ def blueprint(board: Board) -> Blueprint:
 
 def line(view: SensorView, language: str) -> str:
     """A sensor in one line; an old value never without saying so."""
-    texts = TEXTS[language]
-    since = f" {texts['since']} {moment(view.since)}" if view.since is not None else ""
+    _ = catalogue(language).gettext
+    # gettext in an f-string would not be found by `make texts`
+    since = " " + _("since") + " " + _stamp(view.since) if view.since is not None else ""
     if view.state is ViewState.RETRYING:
-        return texts["text_retrying"]
+        return _("Reading failed. Retrying...")
     if view.state is ViewState.BROKEN:
-        reason = "".join(c if c.isprintable() else " " for c in view.reason)
-        return f"{texts['text_broken']}{since}{': ' if reason else ''}{reason}"
+        said, _language = reason_in(language, view.reason)
+        reason = "".join(c if c.isprintable() else " " for c in said)
+        return _("Sensor broken") + since + (f": {reason}" if reason else "")
+    offline = "(" + _("offline") + since + ")"
     if view.temperature_c is None or view.humidity_pct is None:
-        value = texts["text_none"]
-        return (
-            value if view.state is ViewState.LATE else f"{value} ({texts['text_offline']}{since})"
-        )
-    value = texts["text_line"].format(t=f"{view.temperature_c:.1f}", h=f"{view.humidity_pct:.1f}")
+        value = _("No reading yet")
+        return value if view.state is ViewState.LATE else f"{value} {offline}"
+    # a program may read it: the decimal sign is a point in either language
+    places = {"t": f"{view.temperature_c:.1f}", "h": f"{view.humidity_pct:.1f}"}
+    value = _("Temperature=%(t)s°C | Humidity=%(h)s%%RH") % places
     if view.state is ViewState.OFFLINE:
-        return f"{value} ({texts['text_offline']}{since})"
+        return f"{value} {offline}"
     if view.state is ViewState.LATE:
-        age = f"{texts['text_late']}{since}" if since else texts["text_age_unknown"]
+        age = _("no new data") + since if since else _("of unknown age")
         return f"{value} ({age})"
     return value
+
+
+def _stamp(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

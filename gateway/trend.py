@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -29,7 +28,7 @@ class Trend:
         """Empty where there is no history, or none of this sensor."""
         if self._watch is None:
             return NOTHING
-        trends: Mapping[tuple[str, str], list[tuple[float, float] | None]] = {}
+        trends = self._watch.trends().by_sensor
         of, drawn = self._drawn
         if of is not trends:
             drawn = {}

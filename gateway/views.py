@@ -58,6 +58,10 @@ class SensorView(_View):
     )
     since: Moment | None = Field(description="when the state began")
     reason: str = Field(description="why it is retrying or broken; English")
+    reasons: dict[str, str] = Field(
+        description="the same in other languages, by their codes; none where its edge says what"
+        " this gateway does not know"
+    )
     temperature_c: float | None = Field(description="the last good value, °C")
     humidity_pct: float | None = Field(description="the last good value, relative humidity, %")
     dew_point_c: float | None = Field(

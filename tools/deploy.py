@@ -98,13 +98,16 @@ def deploy(rendered: str, timeout_s: int) -> bool:
 
 def undeploy(rendered: str, *, purge: bool) -> None:
     """Raises ClusterError."""
+    ours = ("-n", NAMESPACE, "delete", "--ignore-not-found")
     if purge:
         print(f"undeploy: removing the namespace {NAMESPACE}, which takes a minute", flush=True)
+        # Edges would wait for somebody to hand over to: they are given no time for it.
+        cluster.run(*ours, "daemonset", "edge", "--cascade=orphan")
+        cluster.run(*ours, "pods", "-l", "app.kubernetes.io/name=edge", "--grace-period=5")
         cluster.run("delete", "namespace", NAMESPACE, "--ignore-not-found")
         print(f"undeploy: the namespace {NAMESPACE} is gone, and all that was stored in it")
         return
     # The edges first, and waited for: they hand over what they have while there is still who takes it.
-    ours = ("-n", NAMESPACE, "delete", "--ignore-not-found")
     print(cluster.run(*ours, "daemonset", "edge", "--cascade=foreground", "--wait"), end="")
     documents = [one for one in _known(rendered)[0] if not KEPT.search(one)]
     given = "\n---\n".join(documents)

@@ -15,10 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from broker.ids import ID_PATTERN  # noqa: E402 - found by the line above
+from gateway.catalogue import DEFAULT_LANGUAGE, LANGUAGES  # noqa: E402
 from gateway.history.views import AuditView, HistoryView  # noqa: E402
 from gateway.history_api import MAX_EXPORTS, MAX_POINTS, POINTS  # noqa: E402
 from gateway.problems import MEDIA_TYPE, ProblemView  # noqa: E402
-from gateway.texts import DEFAULT_LANGUAGE, LANGUAGES  # noqa: E402
+from gateway.system_views import SystemView  # noqa: E402
 from gateway.views import SensorList, SensorView  # noqa: E402
 
 TARGET = ROOT / "gateway" / "openapi.json"
@@ -151,6 +152,12 @@ def render() -> str:
                     _404=_problem("no such sensor"),
                 ),
                 **_history(),
+                "/api/v1/system": _get(
+                    "system",
+                    "All that brisa is made of, and what is wrong",
+                    _json(SystemView),
+                    _304=unchanged,
+                ),
                 "/api/v1/stream": _get(
                     "stream",
                     STREAM,

@@ -43,7 +43,7 @@ HEARD: dict[Kind, type[Reading | SensorHealth | Backfill]] = {
 }
 CAUSES = ("foreign_topic", "bad_payload", *NOT_WRITTEN)
 TICK_S = 1.0
-RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 30.0
+RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 5.0  # one of us asks: soon, for edges wait to hand over
 SAY_EVERY_S = 60.0
 BEHIND_S = 30.0  # and what a reading may wait for company
 STUCK_S = 180.0

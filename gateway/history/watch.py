@@ -1,4 +1,4 @@
-"""The account of the history, read again and again by a thread that nobody waits for."""
+"""The account of the history and its trends, read again and again by a thread nobody waits for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from gateway.history import account
+from gateway.history import account, trends
 from gateway.history.store import Store, StoreError
 from gateway.history.views import AuditView
 from gateway.problems import Problem
@@ -22,6 +22,7 @@ from gateway.views import utcnow
 log = logging.getLogger(__name__)
 
 EVERY_S = 10.0
+TRENDS_EVERY_S = 60.0
 AGAIN_S = 2.0  # while it cannot be read, or is empty
 HUNG_AFTER_S = 30.0
 SAID_EVERY_S = 60.0
@@ -35,6 +36,13 @@ class Seen(NamedTuple):
     audit: AuditView | None
     at: datetime | None
     problem: str
+
+
+class Trends(NamedTuple):
+    """The newest trends that could be read, and when; none were before the first time."""
+
+    by_sensor: trends.Trends
+    at: datetime | None
 
 
 class Watch:
@@ -53,6 +61,8 @@ class Watch:
         self._monotonic = monotonic
         self._utcnow = utcnow
         self._seen = Seen(None, None, "")
+        self._trends = Trends({}, None)
+        self._trends_due_s = float("-inf")
         self._asked_at_s: float | None = None
         self._said_at_s = float("-inf")
         self._stopped = threading.Event()
@@ -74,6 +84,10 @@ class Watch:
             self._seen = self._seen._replace(problem="its database does not answer")
             self.failed(self._seen.problem)
         return self._seen
+
+    def trends(self) -> Trends:
+        """Of the last hours; asks nothing of the database."""
+        return self._trends
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -115,10 +129,31 @@ class Watch:
             self._seen = Seen(audit, self._utcnow(), "")
         self._asked_at_s = None
 
+    def refresh_trends(self) -> None:
+        """Read the trends, once a minute; until there are any, at every turn."""
+        now_s = self._monotonic()
+        if now_s < self._trends_due_s:
+            return
+        self._asked_at_s = now_s
+        now = self._utcnow()
+        try:
+            with self.store.read() as connection:
+                by_sensor = trends.trends(connection, int(now.timestamp()))
+        except StoreError as error:
+            # not `failed`: the account can be read, and the next turn would say so
+            log.warning("the history's trends cannot be read: %s", error)
+            self._trends_due_s = now_s + TRENDS_EVERY_S
+        else:
+            self._trends = Trends(by_sensor, now)
+            self._trends_due_s = now_s + TRENDS_EVERY_S if by_sensor else now_s
+        self._asked_at_s = None
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
                 self.refresh()
+                if not self._seen.problem:
+                    self.refresh_trends()
             except Exception as error:
                 log.debug("the history's account failed", exc_info=True)
                 self._seen = self._seen._replace(problem=f"the gateway failed at it: {error!r}")

@@ -348,22 +348,30 @@ function nearest(places, share) {
   return low > 0 && share - places[low - 1] < places[low] - share ? low - 1 : low;
 }
 
+// A format takes a slow device milliseconds to make, and most are for a pointer that may not come.
+function once(make) {
+  let made;
+  return () => (made ??= make());
+}
+
 function speaker(data, locale) {
-  const numbers = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-  const format = (options) => new Intl.DateTimeFormat(locale, options);
   const fine = data.bucket < 60000 ? { second: "2-digit" } : {};
-  const clock = { hour: "2-digit", minute: "2-digit", ...fine };
-  const date = { day: "numeric", month: "short", year: "numeric" };
-  const moment = format({ ...date, ...clock });
+  const clock = { hour: "2-digit", minute: "2-digit" };
+  const numbers = once(
+    () => new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 }),
+  );
+  const format = (options) => once(() => new Intl.DateTimeFormat(locale, options));
+  const moment = format({ day: "numeric", month: "short", year: "numeric", ...clock, ...fine });
   const zoned = format({ timeZoneName: "short" });
   const ticks = {
-    second: format({ hour: "2-digit", minute: "2-digit", second: "2-digit" }),
-    minute: format({ hour: "2-digit", minute: "2-digit" }),
+    second: format({ ...clock, second: "2-digit" }),
+    minute: format(clock),
     day: format({ day: "numeric", month: "short" }),
     month: format({ month: "short" }),
     year: format({ year: "numeric" }),
   };
-  const value = (tenths, which) => `${numbers.format(tenths / 10)}\u00a0${data.units[which]}`;
+  const number = (tenths) => numbers().format(tenths / 10).replace("-", "−");
+  const value = (tenths, which) => `${number(tenths)}\u00a0${data.units[which]}`;
   const element = (name, text) => {
     const made = document.createElement(name);
     made.textContent = text;
@@ -371,26 +379,26 @@ function speaker(data, locale) {
   };
   const when = (index) => {
     const begin = data.at[index];
-    if (data.bucket < 60000) return moment.format(begin);
-    return moment.formatRange(begin, begin + data.bucket);
+    if (data.bucket < 60000) return moment().format(begin);
+    return moment().formatRange(begin, begin + data.bucket);
   };
   const count = (index) => {
     const readings = data.readings[index];
-    return readings === 1 ? data.texts.reading : data.texts.readings.replace("{n}", readings);
+    return readings === 1 ? data.texts.reading : data.texts.readings.replace("{n}", readings.toLocaleString(locale));
   };
   const range = (of, index) => {
     const [low, high] = [of.min[index], of.max[index]];
-    return low === high ? "" : `${numbers.format(low / 10)} – ${numbers.format(high / 10)}`;
+    return low === high ? "" : `${number(low)} – ${number(high)}`;
   };
   return {
     tick(ms, stepS) {
       const at = new Date(ms);
       const midnight = at.getHours() + at.getMinutes() + at.getSeconds() === 0;
-      if (stepS < 86400 && !midnight) return ticks[stepS < 60 ? "second" : "minute"].format(at);
-      if (stepS < 30 * 86400) return ticks.day.format(at);
-      return ticks[stepS < 360 * 86400 && at.getMonth() > 0 ? "month" : "year"].format(at);
+      if (stepS < 86400 && !midnight) return ticks[stepS < 60 ? "second" : "minute"]().format(at);
+      if (stepS < 30 * 86400) return ticks.day().format(at);
+      return ticks[stepS < 360 * 86400 && at.getMonth() > 0 ? "month" : "year"]().format(at);
     },
-    zone: (ms) => zoned.formatToParts(ms).find((part) => part.type === "timeZoneName").value,
+    zone: (ms) => zoned().formatToParts(ms).find((part) => part.type === "timeZoneName").value,
     lines(index) {
       const values = QUANTITIES.map((name, which) => [
         element("b", value(data[name].mean[index], which)),

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-# Without these a browser talks to its maker's hosts, which an isolated network refuses.
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from tests.chromium import launched, program
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """For a module: as long as Playwright runs, no test of this process can have an event loop."""
-    program = shutil.which("chromium")
-    if program is None:
+    if program() is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=QUIET)
+        chromium = launched(playwright)
         yield chromium
         chromium.close()
 

@@ -60,7 +60,7 @@ def empty(simulated: bool, images: None, tmp_path_factory: pytest.TempPathFactor
             assert THROW_AWAY in one["metadata"].get("labels", {}), (
                 f"the cluster has a namespace {NAMESPACE} that is not this test's: it would be removed"
             )
-    cluster.run("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait")
+    deploy.undeploy("", purge=True)
     # since 1.22 every namespace has this label of its own accord
     cluster.run(
         "label",
@@ -118,7 +118,7 @@ def brisa(empty: Brisa, left_out: list[str]) -> Iterator[Brisa]:
     yield empty
     if not os.environ.get("BRISA_CLUSTER_KEEP"):
         empty.unlabel()
-        cluster.run("delete", "namespace", NAMESPACE, "--wait")
+        deploy.undeploy("", purge=True)
 
 
 @pytest.fixture

@@ -127,7 +127,15 @@ class Brisa:
 
     def of_replica(self, pod: str) -> Object:
         """/api/v1/sensors of one gateway, by the API server's proxy."""
-        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:5000/proxy/api/v1/sensors"
+        return self._of_replica(pod, "sensors")
+
+    def counted_by(self, pod: str) -> int | None:
+        """How many gateways that one knows of; None: it does not know."""
+        found: int | None = self._of_replica(pod, "system")["gateway"]["replicas"]["count"]
+        return found
+
+    def _of_replica(self, pod: str, what: str) -> Object:
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:5000/proxy/api/v1/{what}"
         found: Object = json.loads(cluster.run("get", "--raw", path))
         return found
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from tests.cluster.harness import Brisa, Viewer, states
+from tests.cluster.harness import Brisa, Viewer, states, until
+
+
+def all_count(brisa: Brisa, pods: list[str], replicas: int) -> bool:
+    """By the headless Service's name; the cluster's DNS may answer what it knew half a minute ago."""
+    return all(brisa.counted_by(pod) == replicas for pod in pods)
 
 
 def test_no_request_fails_while_gateways_come_and_go(
@@ -16,6 +22,7 @@ def test_no_request_fails_while_gateways_come_and_go(
             brisa.wait_for_rollout("deployment/gateway")
             pods = [pod["metadata"]["name"] for pod in brisa.pods("gateway")]
             assert len(pods) == replicas
+            until(f"each counts {replicas}", partial(all_count, brisa, pods, replicas))
             for pod in pods:
                 assert states(brisa.of_replica(pod))[f"{sensors}/aula"] == "live"
                 assert states(brisa.of_replica(pod))[f"{sensors}/patio"] == "live"

@@ -13,7 +13,7 @@ from edge.settings import plans as sensor_plans
 from gateway.history.settings import HistorySettings
 from gateway.server import STOP_WITHIN_S
 from gateway.settings import GatewaySettings
-from tests.manifests.flows import ANYONE, closed, flows
+from tests.manifests.flows import ANYONE, closed, flows, may_look_up_names
 from tests.manifests.looking import (
     container,
     containers,
@@ -40,6 +40,7 @@ LISTENS = {
 NODE_PORTS = {"gateway": 30001, "mosquitto-outside": 31883}
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 PATHS = {"/healthz", "/readyz"}
+STARTED_WITHIN_S = 60  # a pod that takes readings, on a slow Pi
 _REFERENCE = re.compile(r"\$\(([A-Z_0-9]+)\)")
 _GENERATED = re.compile(r"-[a-z0-9]{10}$")
 
@@ -68,8 +69,8 @@ def targets_are_there(objects: list[Object]) -> Iterator[str]:
         elif "replicas" in workloads(objects)[target["name"]]["spec"]:
             yield f"{target['name']}: has replicas, which every deploy would set back"
     for one in of_kind(objects, "ServiceMonitor"):
-        if not _monitored(objects, one):
-            yield f"ServiceMonitor {one['metadata']['name']}: no Service with its port"
+        if (found := _monitored(objects, one)) != 1:
+            yield f"ServiceMonitor {one['metadata']['name']}: {found} Services with its port"
 
 
 def ports_match(objects: list[Object]) -> Iterator[str]:
@@ -106,6 +107,27 @@ def addresses_lead_to_services(objects: list[Object]) -> Iterator[str]:
                 yield f"{where}: {variable['value']} leads nowhere"
             if "mqtt" in url.scheme and (url.scheme == "mqtts") != tls:
                 yield f"{where}: {variable['value']} and the listener do not agree on TLS"
+
+
+def gateways_are_counted(objects: list[Object]) -> Iterator[str]:
+    """By a name with an address for each of them, which they may look up."""
+    gateway = pods(objects)["gateway"]
+    given = _environment(objects, container(objects, "gateway/gateway"))
+    name = given.get("BRISA_REPLICAS_NAME")
+    for one in of_kind(objects, "Service"):
+        if one["metadata"]["name"] == name:
+            spec, labels = one["spec"], gateway["metadata"]["labels"]
+            if spec.get("clusterIP") != "None":
+                yield f"Service {name}: has one address for all"
+            if not spec.get("publishNotReadyAddresses"):
+                yield f"Service {name}: has no address for those that are not ready"
+            if not matches({"matchLabels": spec["selector"]}, labels):
+                yield f"Service {name}: is not of the gateways"
+            break
+    else:
+        yield f"gateway: no Service is called {name}"
+    if not may_look_up_names(objects, gateway):
+        yield "gateway: may not look up names"
 
 
 def settings_are_known_and_good(objects: list[Object]) -> Iterator[str]:
@@ -220,6 +242,17 @@ def draining_fits_the_grace_period(objects: list[Object]) -> Iterator[str]:
             yield f"{where}: is killed after {grace_s} s, while it drains for {drain_s:g}"
 
 
+def edges_outwait_who_takes_their_readings(objects: list[Object]) -> Iterator[str]:
+    """In an update of everything at once: until the last of those has ended, and is back."""
+    if "recorder" not in pods(objects):
+        return
+    drain_s = float(_environment(objects, container(objects, "edge/edge"))["BRISA_DRAIN_S"])
+    for name in ("mosquitto", "postgres", "recorder"):
+        away_s = pods(objects)[name]["spec"]["terminationGracePeriodSeconds"] + STARTED_WITHIN_S
+        if drain_s < away_s:
+            yield f"edge: waits {drain_s:g} s, while {name} may be away for {away_s}"
+
+
 def updates_leave_no_gap(objects: list[Object]) -> Iterator[str]:
     gateway = workloads(objects)["gateway"]["spec"]
     if gateway["strategy"]["rollingUpdate"]["maxUnavailable"] != 0:
@@ -266,9 +299,10 @@ def _config_of(objects: list[Object], prefix: str) -> dict[str, str]:
     return found
 
 
-def _monitored(objects: list[Object], monitor: Object) -> bool:
+def _monitored(objects: list[Object], monitor: Object) -> int:
+    """By how many Services; by a second one, each pod would be scraped twice."""
     wanted = {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]}
-    return any(
+    return sum(
         wanted <= {port["name"] for port in service["spec"]["ports"]}
         for service in of_kind(objects, "Service")
         if matches(monitor["spec"]["selector"], service["metadata"]["labels"])

@@ -38,6 +38,17 @@ def flows(objects: list[Object]) -> set[tuple[str, str, int]]:
     return found
 
 
+def may_look_up_names(objects: list[Object], pod: Object) -> bool:
+    """On whatever port the cluster's DNS has inside its pods."""
+    dns = {"kubernetes.io/metadata.name": "kube-system", "k8s-app": "kube-dns"}
+    return any(
+        matches(peer.get("namespaceSelector"), dns) and matches(peer.get("podSelector"), dns)
+        for peers, ports in _rules(objects, pod, "egress", "to")
+        for peer in peers or []
+        if "namespaceSelector" in peer and not ports
+    )
+
+
 def _may_send(objects: list[Object], sender: Object, receiver: Object, port: int) -> bool:
     return any(
         _admits(peers, receiver) and port in {port_of(receiver, one["port"]) for one in ports}

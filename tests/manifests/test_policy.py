@@ -32,6 +32,7 @@ RULES: dict[str, Rule] = {
         consistency.targets_are_there,
         consistency.ports_match,
         consistency.addresses_lead_to_services,
+        consistency.gateways_are_counted,
         consistency.settings_are_known_and_good,
         consistency.variables_come_before_their_use,
         consistency.secrets_are_generated,
@@ -39,6 +40,7 @@ RULES: dict[str, Rule] = {
         consistency.only_who_must_talks,
         consistency.probes_ask_what_answers,
         consistency.draining_fits_the_grace_period,
+        consistency.edges_outwait_who_takes_their_readings,
         consistency.updates_leave_no_gap,
     )
 }
@@ -153,6 +155,14 @@ def replicas_beside_an_autoscaler(objects: list[Object]) -> None:
     objects.append({"kind": "HorizontalPodAutoscaler", "metadata": {"name": "x"}, "spec": target})
 
 
+@broken("targets_are_there")
+def scraped_twice(objects: list[Object]) -> None:
+    named(objects, "Service", "gateway-replicas")["spec"]["ports"][0]["name"] = "http"
+    selector = {"matchLabels": {"app.kubernetes.io/name": "gateway"}}
+    spec = {"selector": selector, "endpoints": [{"port": "http"}]}
+    objects.append({"kind": "ServiceMonitor", "metadata": {"name": "gateway"}, "spec": spec})
+
+
 @broken("ports_match")
 def another_node_port(objects: list[Object]) -> None:
     named(objects, "Service", "gateway")["spec"]["ports"][0]["nodePort"] = 30002
@@ -174,6 +184,31 @@ def another_host(objects: list[Object]) -> None:
     next(one for one in variables if one["name"] == "BRISA_HISTORY_URL")["value"] = (
         "postgresql://b@db/b"
     )
+
+
+@broken("gateways_are_counted")
+def one_address_for_all(objects: list[Object]) -> None:
+    del named(objects, "Service", "gateway-replicas")["spec"]["clusterIP"]
+
+
+@broken("gateways_are_counted")
+def only_the_ready_ones(objects: list[Object]) -> None:
+    del named(objects, "Service", "gateway-replicas")["spec"]["publishNotReadyAddresses"]
+
+
+@broken("gateways_are_counted")
+def another_name(objects: list[Object]) -> None:
+    named(objects, "Service", "gateway-replicas")["metadata"]["name"] = "replicas"
+
+
+@broken("gateways_are_counted")
+def no_names(objects: list[Object]) -> None:
+    objects.remove(named(objects, "NetworkPolicy", "names"))
+
+
+@broken("gateways_are_counted")
+def names_by_a_port_that_only_k3s_has(objects: list[Object]) -> None:
+    named(objects, "NetworkPolicy", "names")["spec"]["egress"][0]["ports"] = [{"port": 53}]
 
 
 @broken("settings_are_known_and_good")
@@ -236,6 +271,11 @@ def an_open_port(objects: list[Object]) -> None:
 @broken("draining_fits_the_grace_period")
 def too_little_grace(objects: list[Object]) -> None:
     pods(objects)["gateway"]["spec"]["terminationGracePeriodSeconds"] = 10
+
+
+@broken("edges_outwait_who_takes_their_readings")
+def too_little_time_to_hand_over(objects: list[Object]) -> None:
+    _config(objects, "edge-settings")["data"]["BRISA_DRAIN_S"] = "60"
 
 
 @broken("updates_leave_no_gap")

@@ -123,6 +123,15 @@ def test_each_batch_is_followed_by_a_pause_that_keeps_the_rate(line: Line, start
     assert backfiller.sent_total == BATCH_READINGS + 25
 
 
+def test_in_a_hurry_what_was_not_answered_goes_again_at_once(line: Line, started: Make) -> None:
+    backfiller, streams = started({"a": 3})
+    backfiller.heard("a", Stored(stream=streams["a"], seq=1))
+    sent = line.next()
+    assert line.next() == ("pause", 2 / PER_S)
+    backfiller.hurry()
+    assert line.next() == sent
+
+
 def test_sensors_share_the_rate(line: Line, started: Make) -> None:
     backfiller, streams = started({"a": 10, "b": 20})
     for name, stream in streams.items():

@@ -34,7 +34,13 @@ from broker.contract import (
     parse_payload,
 )
 from edge import salvage
-from edge.catchup import ANSWER_FIRST_S, ANSWER_LONGEST_S, BATCH_READINGS, CatchUp
+from edge.catchup import (
+    ANSWER_FIRST_S,
+    ANSWER_IN_A_HURRY_S,
+    ANSWER_LONGEST_S,
+    BATCH_READINGS,
+    CatchUp,
+)
 from edge.journal import RETRY_S, Journal, StreamInfo
 from edge.journal_format import Row as JournalRow
 from edge.journal_format import Whose
@@ -596,6 +602,25 @@ def test_an_answer_ends_the_patience_that_a_stream_had_grown(
         assert catch_up.next(clock.now_s) is None
         clock.pass_(1)
         assert catch_up.next(clock.now_s) is not None
+
+
+def test_in_a_hurry_it_asks_at_once_and_never_waits_long(tmp_path: Path, clock: SetClock) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        stream = add(kept, clock, 1, "s")[0].stream
+        kept.fork("s", 1)
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.heard(mark(stream, 0))
+        assert catch_up.next(clock.now_s) is not None
+        assert catch_up.next(clock.now_s) is None
+        catch_up.hurry()
+        waits = []
+        for _ in range(5):
+            waited = 0
+            while catch_up.next(clock.now_s) is None:
+                clock.pass_(1)
+                waited += 1
+            waits.append(waited)
+        assert waits == [0, ANSWER_FIRST_S, 10, ANSWER_IN_A_HURRY_S, ANSWER_IN_A_HURRY_S]
 
 
 def test_of_a_sensor_that_no_recorder_spoke_of_all_is_sent_when_told_that_there_is_one(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from broker.contract import (
     parse_payload,
 )
 from tests.support import REPOSITORY, python
+from tools.make_texts import PO, read
 
 READMES = (REPOSITORY / "README.md", REPOSITORY / "README.es.md")
 CONTRACT = REPOSITORY / "broker" / "CONTRACT.md"
@@ -82,7 +84,15 @@ def our_words() -> str:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
-    return "\n".join(scripts + constants)
+    texts = read(PO)
+    pages = [
+        text for message in texts for text in (*_forms(message.id), *_forms(message.string or ""))
+    ]
+    return "\n".join(scripts + constants + pages)
+
+
+def _forms(text: str | Sequence[str]) -> Sequence[str]:
+    return (text,) if isinstance(text, str) else text
 
 
 def test_every_guide_is_in_both_languages() -> None:

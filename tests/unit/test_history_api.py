@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import subprocess
 import sys
 import threading
@@ -21,7 +20,6 @@ from gateway.history.store import Store, Unavailable
 from gateway.history.views import AuditView, HistoryView, LostSpan, SensorAudit, StreamAudit
 from gateway.history.watch import AWAY, EVERY_S, HUNG_AFTER_S, SAID_EVERY_S, Watch
 from gateway.problems import ProblemView
-from gateway.texts import HISTORY, whole
 from tests.databases import Database
 from tests.support import REPOSITORY
 from tests.unit.past import BEGIN, Past, away, parsed_csv
@@ -543,20 +541,6 @@ def test_gaps_of_one_day_and_cause_are_one_sentence_in_order_of_time() -> None:
         "5 readings of 4 May were lost: the node kept no copy.",
         "With 2 more gaps, 20 readings were lost in all.",
     ]
-
-
-def test_both_languages_have_every_text_of_the_history_with_the_same_places() -> None:
-    places = {
-        language: {key: sorted(re.findall(r"{\w+}", text)) for key, text in texts.items()}
-        for language, texts in HISTORY.items()
-    }
-    assert places["es"] == places["en"]
-    assert {len(texts["months"].split()) for texts in HISTORY.values()} == {12}
-    assert (whole(9999, "es"), whole(10_000, "es"), whole(1000, "en")) == (
-        "9999",
-        "10.000",
-        "1,000",
-    )
 
 
 # ---- metrics

@@ -333,5 +333,5 @@ def test_the_small_charts_have_a_place_in_each_card_that_is_renewed() -> None:
     told.reading(node="pi-1", sensor="b")
     ids = ["trend-pi-1/a", "trend-pi-1/b"]
     assert [one["id"] for one in page(told).all("article .trend")] == ids
-    renewed = page(told, "/trends").all("[data-renew]")
+    renewed = page(told, "/trends").all("div[data-renew]")
     assert [one["id"] for one in renewed] == ids

@@ -206,6 +206,22 @@ def test_a_connection_without_a_whole_request_is_closed_and_an_open_stream_is_no
         assert metric(gateway, "brisa_gateway_viewers") == 1
 
 
+@pytest.mark.parametrize(("variables", "configured"), [(("REPLICAS_NAME",), True), ((), False)])
+def test_gateways_are_counted_by_the_name_that_is_set(
+    variables: tuple[str, ...], configured: bool
+) -> None:
+    with running(**{f"BRISA_{name}": "127.0.0.1" for name in variables}) as gateway:
+        gateway.wait_for("the page is at")
+        eventually("it has looked the name up", lambda: replicas(gateway)["count"] == 1)
+        assert replicas(gateway)["configured"] is configured
+
+
+def replicas(gateway: Process) -> dict[str, object]:
+    said = httpx.get(f"{gateway.url}/api/v1/system", timeout=WAIT_S).json()
+    found: dict[str, object] = said["gateway"]["replicas"]
+    return found
+
+
 def test_what_is_not_http_is_a_problem_too() -> None:
     with running() as gateway:
         gateway.wait_for("the page is at")
@@ -216,3 +232,19 @@ def test_what_is_not_http_is_a_problem_too() -> None:
     assert b"content-type: application/problem+json" in head.lower()
     assert b"x-content-type-options: nosniff" in head.lower()
     assert ProblemView.model_validate_json(body).status == 400
+
+
+def test_all_sensors_have_the_same_answer_with_and_without_flask() -> None:
+    with running() as gateway, httpx.Client(timeout=WAIT_S) as client:
+        gateway.wait_for("the page is at")
+        url = f"{gateway.url}/api/v1/sensors"
+        direct = client.get(url)
+        by_flask = client.get(url, headers={"If-None-Match": '"another"'})
+        for answer in (direct, by_flask):
+            del answer.headers["Date"]  # there is one, and it may differ
+        assert (direct.status_code, direct.content) == (200, by_flask.content)
+        assert sorted(direct.headers.items()) == sorted(by_flask.headers.items())
+        again = client.get(url, headers={"If-None-Match": direct.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert client.head(url).headers["ETag"] == direct.headers["ETag"]
+        assert client.get(url, params={"x": "1"}).status_code == 400

@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import threading
+import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,15 @@ import uvicorn
 from gateway.connection import Connection
 from gateway.headers import SECURITY_HEADERS
 from gateway.problems import ProblemView
-from gateway.stream import PATH, Message, Stream
+from gateway.stream import (
+    PATH,
+    PAUSE_PER_ROUND,
+    PIECE_BYTES,
+    SHORTEST_PAUSE_S,
+    Message,
+    Pieces,
+    Stream,
+)
 from gateway.views import Changes, FeedView, SensorList
 from tests.unit.told import Told
 
@@ -202,6 +211,54 @@ def test_much_data_arrives_whole_and_no_faster_than_it_is_read(told: Told) -> No
     run(check())
 
 
+@pytest.mark.parametrize("sensors", [1, 100, 140, 150, 400, 900])
+def test_an_event_is_written_in_as_few_pieces_as_there_can_be(told: Told, sensors: int) -> None:
+    told.reading(2)
+    for number in range(sensors):
+        told.reading(1, node=f"n{number % 10}", sensor=f"s{number}")
+
+    async def check() -> None:
+        written: list[bytes] = []
+        async with streaming(told) as stream, Client().on(stream) as client:
+
+            async def send(message: Message) -> None:
+                written.append(message["body"])
+
+            await client.next()
+            viewer = next(iter(stream._viewers))
+            viewer.send, viewer.version = send, told.board.version - sensors
+            await stream._round(())
+        event = b"".join(written)
+        # a break at the very end may take one more
+        assert len(written) in (-(-len(event) // PIECE_BYTES), len(event) // PIECE_BYTES + 1)
+        assert event.startswith(b"event: change\n")
+        assert event.endswith(b"}\n\n")
+        data = event.split(b"\ndata: ")[1]
+        assert len(Changes.model_validate_json(data).sensors) == sensors
+
+    run(check())
+
+
+def test_what_a_viewer_was_greeted_with_is_not_kept(told: Told) -> None:
+    async def check() -> None:
+        async with streaming(told) as stream:
+            made: list[weakref.ref[memoryview]] = []
+            news = stream._news
+
+            def watched(seen: int) -> tuple[int, Pieces]:
+                version, pieces = news(seen)
+                event = memoryview(b"".join(pieces))  # which, unlike bytes, can be watched
+                made.append(weakref.ref(event))
+                return version, (event,)
+
+            stream._news = watched  # type: ignore[method-assign]
+            async with Client().on(stream) as client:
+                await client.next()
+                assert [event() for event in made] == [None]
+
+    run(check())
+
+
 def test_a_viewer_in_the_middle_of_an_event_gets_its_end_before_the_stream_ends(
     told: Told,
 ) -> None:
@@ -217,6 +274,34 @@ def test_a_viewer_in_the_middle_of_an_event_gets_its_end_before_the_stream_ends(
             assert (await client.next()).data["sensors"][0]["seq"] == 2
             await asyncio.wait_for(client.gone.wait(), WAIT_S)
             assert client.text.rsplit("\n\n", 2)[1].startswith("retry: ")
+
+    run(check())
+
+
+def test_rounds_are_as_far_apart_as_their_work_asks_and_take_everything_since(told: Told) -> None:
+    work_s, pauses_s = iter([10.0, 13.0, 20.0, 20.001]), []
+    go_on = asyncio.Event()
+
+    async def sleep(pause_s: float) -> None:
+        pauses_s.append(pause_s)
+        await go_on.wait()
+
+    async def check() -> None:
+        stream = Stream(told.board, worked_s=lambda: next(work_s), sleep=sleep)
+        stream.start()
+        async with Client().on(stream) as client:
+            await client.next()
+            told.reading(2)
+            stream.notify()
+            assert (await client.next()).data["sensors"][0]["seq"] == 2
+            for seq in range(3, 9):
+                told.reading(seq)
+                stream.notify()
+            go_on.set()
+            assert (await client.next()).data["sensors"][0]["seq"] == 8
+            assert client.events.empty()
+            assert pauses_s == [3.0 * PAUSE_PER_ROUND, SHORTEST_PAUSE_S]
+        await stream.close()
 
     run(check())
 

@@ -81,6 +81,12 @@ def test_a_broken_sensor_says_why_in_one_line() -> None:
     )
 
 
+def test_a_reason_that_is_known_is_said_in_spanish() -> None:
+    told = Told()
+    told.health("broken", reason="GPIO 17: No such device")
+    assert text(told).endswith(" UTC: GPIO 17: no existe el dispositivo\n")
+
+
 @pytest.mark.parametrize(("state", "end"), [("ok", ""), ("offline", " (fuera de línea")])
 def test_a_sensor_that_never_gave_a_value_says_so(state: str, end: str) -> None:
     told = Told()

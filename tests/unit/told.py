@@ -15,6 +15,8 @@ from gateway.board import Board
 from gateway.feed import Feed
 from gateway.history.watch import Watch
 from gateway.rejections import Rejections
+from gateway.replicas import ALONE
+from gateway.system_views import ReplicasView
 from gateway.views import SensorView
 
 STREAM = UUID("00000000-0000-4000-8000-000000000001")
@@ -126,7 +128,11 @@ def make_feed(told: Told, max_sensors: int = 2000) -> Feed:
 
 
 def make_client(
-    told: Told, feed: Feed | None = None, viewers: int = 0, watch: Watch | None = None
+    told: Told,
+    feed: Feed | None = None,
+    viewers: int = 0,
+    watch: Watch | None = None,
+    replicas: ReplicasView = ALONE,
 ) -> FlaskClient:
     """A client of the pages, with the board's own clock."""
     app = create_app(
@@ -136,5 +142,7 @@ def make_client(
         viewers=lambda: viewers,
         utcnow=told.clock.utcnow,
         watch=watch,
+        replicas=lambda: replicas,
+        monotonic=told.clock.monotonic,
     )
     return app.test_client()

@@ -74,7 +74,9 @@ def test_a_database_that_goes_away_and_comes_back_is_said(
     file, aside = Path(sqlite.name), Path(sqlite.name + ".aside")
     file.rename(aside)
     until(page, "The history cannot be read now")
-    expect(page.locator(".history")).to_contain_text(re.compile(r"What follows is of 20\d\d-"))
+    expect(page.locator(".history")).to_contain_text(
+        re.compile(r"What follows is of \d+ \w+ 20\d\d,")
+    )
     aside.rename(file)
     page.wait_for_function(
         """() => {
