@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
+import httpx
+
 from broker.contract import MAX_BACKFILL_READINGS, Backfill, Measured, SensorHealth
 from gateway.history.store import Store
 from gateway.history.writer import Heard, Writer
 from tests.databases import sqlite_database
 from tests.played import PlayedNode
-from tests.support import eventually, running_broker
+from tests.support import eventually, free_port, running_broker
 from tests.system import System
 
 INTERVAL_S = 5.0
@@ -104,10 +106,14 @@ def school(folder: Path, say: Say) -> Iterator[System]:
         for at, one in enumerate(SCHOOL, 1):
             say(f"a past for {one.node}/{one.sensor} ({at} of {len(SCHOOL)})")
             streams.append((one, *remember(store, one, datetime.now(UTC))))
-        system = System(broker, database=database)
+        probes = free_port()
+        recorder_env = {"BRISA_HEALTH_PORT": str(probes)}
+        system = System(broker, database=database, recorder_env=recorder_env)
         stack.callback(system.close)
         system.start_gateway()
         system.start_recorder()
+        ready = f"http://127.0.0.1:{probes}/readyz"  # from then on it misses nothing
+        eventually("the recorder listens", lambda: httpx.get(ready).is_success)
         played = {node: stack.enter_context(PlayedNode(broker, node)) for node in nodes}
         play(played, streams)
         stack.enter_context(going_on(played))
