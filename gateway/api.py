@@ -10,6 +10,7 @@ from broker.contract import shown
 from gateway.board import Board, Snapshot
 from gateway.headers import SECURITY_HEADERS
 from gateway.problems import Problem, checked_query
+from gateway.rendering import COMPRESS_FROM_BYTES
 from gateway.stream import Receive, Scope, Send
 
 PATH = "/api/v1/sensors"
@@ -26,9 +27,12 @@ class Whole:
 
     @staticmethod
     def serves(scope: Scope) -> bool:
-        """A GET with neither a query nor a condition; Flask knows what to say to all others."""
+        """A GET without query, condition or compression; Flask knows what to say to all others."""
         plain = scope["path"] == PATH and scope["method"] == "GET" and not scope["query_string"]
-        return plain and not any(name.startswith(b"if-") for name, _ in scope["headers"])
+        return plain and not any(
+            name.startswith(b"if-") or (name == b"accept-encoding" and b"gzip" in value)
+            for name, value in scope["headers"]
+        )
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         snapshot = self._board.full()
@@ -38,6 +42,8 @@ class Whole:
             "Cache-Control": "no-cache",
             "ETag": f'"{self._board.epoch}-{snapshot.version}"',
         }
+        if len(snapshot.body) >= COMPRESS_FROM_BYTES:
+            headers["Vary"] = "Accept-Encoding"  # as it would be for who takes it compressed
         raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": HTTPStatus.OK.value, "headers": raw})
         await send({"type": "http.response.body", "body": snapshot.body})

@@ -12,6 +12,7 @@ from flask import Flask, Response, send_from_directory
 
 from gateway import (
     api,
+    error_page,
     history_api,
     installable,
     kiosk,
@@ -61,7 +62,7 @@ def create_app(
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     assets = Assets(HERE / "static")
     accounts = Accounts(watch, utcnow)
-    problems.register(app)
+    problems.register(app, error_page.page(board))
     locale.register(app)
     rendering.register(app)
     assets.register(app)

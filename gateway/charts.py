@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from gateway.history.moments import exactly, moment
+from gateway.history.moments import LATEST_MS, exactly, moment
 from gateway.history.views import Extremes, HistoryView, Point
 
 TITLE_PX = 34  # above each panel, for its title
@@ -148,7 +148,8 @@ def ticks(from_ms: int, to_ms: int) -> Ticks:
             origin_s = _MONDAY_S if step_s > 2 * DAY_S else 0
             first = (from_ms // 1000 - origin_s) // step_s
             last = -((origin_s - -(-to_ms // 1000)) // step_s)
-            numbers = range(first, last + 1)
+            latest = (LATEST_MS // 1000 - origin_s) // step_s  # dates go no further on
+            numbers = range(first, min(last, latest) + 1)
             at_s = {number: origin_s + number * step_s for number in numbers}
             break
     else:

@@ -32,7 +32,8 @@ def number(value: float | None, language: str, digits: int = 1) -> str:
     if value is None:
         return UNKNOWN
     pattern = f"0.{'0' * digits}" if digits else "0"
-    return format_decimal(value, pattern, locale=locale(language))
+    text: str = format_decimal(value, pattern, locale=locale(language))
+    return text if text.strip("-0.,") else text.lstrip("-")  # never "-0,0"
 
 
 def whole(value: int, language: str) -> str:

@@ -21,15 +21,13 @@ from gateway.problems import Problem, checked_query
 if TYPE_CHECKING:
     from gateway.history.watch import Watch
 
-# What the server gives threads of their own; a sensor's page is one of them.
-PATHS = re.compile(r"/api/v1/(audit|sensors/[^/]+/[^/]+/history)|/sensors/[^/]+/[^/]+")
+# What the server gives threads of their own.
+PATHS = re.compile(r"/api/v1/(audit|sensors/[^/]+/[^/]+/history)")
 DAY_MS = 86_400_000
 POINTS = 500
 MAX_POINTS = 5000
 MAX_EXPORTS = 2
 EXPORT_RETRY_AFTER_S = 30
-# A + that was not written as %2B arrives as a space.
-_LOST_PLUS = re.compile(r" (\d\d:?\d\d)$")
 
 
 def blueprint(watch: Watch | None, utcnow: Callable[[], datetime]) -> Blueprint:
@@ -144,7 +142,7 @@ def _range(from_: str | None, to: str | None, now: datetime) -> tuple[int, int]:
 
 def _moment(name: str, text: str) -> int:
     try:
-        return parsed(_LOST_PLUS.sub(r"+\1", text))
+        return parsed(text)
     except ValueError as error:
         raise _bad(name, text, str(error)) from None
 

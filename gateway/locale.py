@@ -50,6 +50,17 @@ def choose(*others: str, many: Collection[str] = ()) -> Choice:
     return current()
 
 
+def understood() -> Choice:
+    """As `choose`, for an answer that says what is wrong: passes over what there is not."""
+    kept = _kept()
+    language, units = (request.args.get(name, "") for name in COOKIES)
+    g.choice = Choice(
+        language if language in LANGUAGES else kept.language,
+        units if units in UNITS else kept.units,
+    )
+    return current()
+
+
 def current() -> Choice:
     """The request's; of an answer without a choice of its own, what was chosen before."""
     if "choice" not in g:

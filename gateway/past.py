@@ -39,6 +39,9 @@ LONGEST_MS = 20 * 365 * 24 * HOUR_MS
 POINTS = 400
 KEPT = 12  # of the newest answers; each is some hundred kilobytes
 KEPT_S = 10.0
+# A database that hangs may hold so many of the pages' threads, and no more; others wait for so long.
+AT_ONCE = 2
+WAIT_S = 2.0
 # What a browser's own input for a date and time gives: no zone, and perhaps no seconds.
 _LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
 
@@ -90,6 +93,7 @@ class Past:
         self._watch = watch
         self._monotonic = monotonic
         self._lock = threading.Lock()
+        self._reading = threading.BoundedSemaphore(AT_ONCE)
         self._kept: OrderedDict[tuple[str, str, int, int], tuple[float, HistoryView | None]] = (
             OrderedDict()
         )
@@ -104,8 +108,14 @@ class Past:
             kept = self._kept.get(key)
         if kept is not None and now_s - kept[0] < KEPT_S:
             return kept[1]
-        with self._watch.read() as connection:
-            view = query.history(connection, node, sensor, range_.from_ms, range_.to_ms, POINTS)
+        if not self._reading.acquire(timeout=WAIT_S):
+            detail = "the history's database is slow; the page is shown without it"
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+        try:
+            with self._watch.read() as connection:
+                view = query.history(connection, node, sensor, range_.from_ms, range_.to_ms, POINTS)
+        finally:
+            self._reading.release()
         with self._lock:
             self._kept[key] = (now_s, view)
             self._kept.move_to_end(key)

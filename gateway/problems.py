@@ -1,12 +1,16 @@
-"""Every error is an RFC 9457 problem: what happened, to which thing, and what is allowed."""
+"""Every error says what happened, to which thing, and what is allowed.
+
+As a problem of RFC 9457; to who asks for a page and would rather read HTML, as a page.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+import re
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -15,6 +19,8 @@ from broker.contract import shown
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+# What programs ask for, whatever they say that they accept.
+NO_PAGES = re.compile(r"/(api|metrics|text|healthz|readyz|openapi\.json|static)(/|$)")
 
 
 class ProblemView(BaseModel):
@@ -73,17 +79,39 @@ def unknown_parameter(name: str, allowed: Collection[str] = ()) -> Problem:
     return Problem(HTTPStatus.BAD_REQUEST, detail, name)
 
 
-def register(app: Flask) -> None:
+def register(app: Flask, as_page: Callable[[ProblemView], Response]) -> None:
     """Make `app` answer every error with a problem."""
+    app.extensions["problem_page"] = as_page
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _fault)
 
 
 def _answer(status: HTTPStatus, detail: str, parameter: str | None = None) -> Response:
-    response = Response(body(status, detail, parameter), status.value, content_type=MEDIA_TYPE)
+    response = None
+    if _wants_page():
+        view = ProblemView(
+            title=status.phrase, status=status.value, detail=detail, parameter=parameter
+        )
+        try:
+            response = current_app.extensions["problem_page"](view)
+        except Exception:
+            # Perhaps by the same fault. It must not hide what was wrong first.
+            log.exception("%s %s: the page that says so failed", status.value, shown(request.path))
+    if response is None:
+        response = Response(body(status, detail, parameter), content_type=MEDIA_TYPE)
+    response.status_code = status.value
     response.cache_control.no_store = True
+    if not NO_PAGES.match(request.path):
+        response.vary.add("Accept")
     return response
+
+
+def _wants_page() -> bool:
+    """Of what takes anything, as curl does, nobody knows that he reads HTML."""
+    accepted = request.accept_mimetypes
+    as_json = max(accepted.quality(MEDIA_TYPE), accepted.quality("application/json"))
+    return not NO_PAGES.match(request.path) and accepted.quality("text/html") > as_json
 
 
 def _problem(problem: Problem) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -32,8 +33,18 @@ def page(
     template: str, board: Board, here: str, *, remember: bool = True, **values: Any
 ) -> Response:
     """A whole page from its template; `remember`: what the reader has chosen in its address."""
+    html = rendered(template, board, here, **values)
+    response = locale.speak(Response(html), remember=remember)
+    response.cache_control.no_cache = True
+    response.add_etag(weak=True)
+    response.make_conditional(request)
+    return response
+
+
+def rendered(template: str, board: Board, here: str, **values: Any) -> str:
+    """The HTML alone, with what its frame needs."""
     choice = locale.current()
-    html = render_template(
+    return render_template(
         template,
         here=here,
         language=choice.language,
@@ -50,11 +61,6 @@ def page(
         feed_ever_up=board.feed_version > 0,
         **values,
     )
-    response = locale.speak(Response(html), remember=remember)
-    response.cache_control.no_cache = True
-    response.add_etag(weak=True)
-    response.make_conditional(request)
-    return response
 
 
 def with_query(**changes: str | None) -> str:
@@ -65,7 +71,7 @@ def with_query(**changes: str | None) -> str:
         **changes,
     }
     kept = {name: value for name, value in asked.items() if value is not None}
-    path = quote(request.path)
+    path = f"/{quote(request.path).lstrip('/')}"  # //x would be another host
     return f"{path}?{urlencode(kept, safe='/:')}" if kept else path
 
 
@@ -78,7 +84,6 @@ def compress(response: Response) -> Response:
     if (
         response.mimetype not in COMPRESSIBLE
         or response.is_streamed
-        or response.status_code in (204, 304)
         or "Content-Encoding" in response.headers
     ):
         return response
@@ -88,9 +93,10 @@ def compress(response: Response) -> Response:
     response.vary.add("Accept-Encoding")
     if not takes_gzip():
         return response
-    response.set_data(gzip.compress(response.get_data(), LEVEL, mtime=0))
-    response.headers["Content-Encoding"] = "gzip"
     etag, _ = response.get_etag()
     if etag is not None:  # other bytes, the same meaning
         response.set_etag(etag, weak=True)
+    if response.status_code != HTTPStatus.NOT_MODIFIED:  # which has only the headers
+        response.set_data(gzip.compress(response.get_data(), LEVEL, mtime=0))
+        response.headers["Content-Encoding"] = "gzip"
     return response

@@ -23,7 +23,7 @@ from gateway.reasons import reason_in
 from gateway.views import SensorView
 
 if TYPE_CHECKING:
-    from gateway.history.watch import Watch
+    from gateway.history.watch import Seen, Watch
 
 QUERY = ("range", "from", "to", "view")
 
@@ -67,21 +67,18 @@ def blueprint(
         now = utcnow()
         range_, as_table = past.asked_range(now), _as_table()
         view = board.view(node, sensor)
-        shown_past, why_not = None, ""
-        if history is None:
-            why_not = gettext("No history is kept here: BRISA_HISTORY_URL is not set.")
-        else:
+        shown_past, away = None, None
+        if history is not None:
             try:
                 found = history.of(node, sensor, range_)
-            except Problem:  # the watch has logged it, and names what is not for everyone
-                why_not = gettext("The history cannot be read now; the gateway's log says why.")
+            except Problem as problem:  # the watch has logged it: it names what is not for everyone
+                away = problem
             else:
                 if found is not None:
                     shown_past = _shown(found, range_, now, as_table=as_table)
-                why_not = gettext("No reading of this sensor is stored yet.")
         account = accounts.of_all().get((node, sensor))
         if view is None and shown_past is None and account is None:
-            raise unknown
+            raise away or unknown  # the history may know it
         return rendering.page(
             "sensor.html",
             board,
@@ -91,14 +88,31 @@ def blueprint(
             sensor=sensor,
             view=view,
             past=shown_past,
-            past_problem=why_not,
+            past_problem=_no_past(history, away=away is not None),
             ranges=_range_names(),
             account=account,
-            account_problem=why_not,
+            account_problem=_no_account(accounts.seen()),
             facts=_facts(board.health(node, sensor), view),
         )
 
     return pages
+
+
+def _no_past(history: past.Past | Seen | None, *, away: bool) -> str:
+    """Why nothing is shown of it, where that is so."""
+    text = gettext("No reading of this sensor is stored yet.")
+    if history is None:
+        text = gettext("No history is kept here: BRISA_HISTORY_URL is not set.")
+    elif away:
+        text = gettext("The history cannot be read now; the gateway's log says why.")
+    return str(text)
+
+
+def _no_account(seen: Seen | None) -> str:
+    """The same, of the account: it is read at other times, and of all sensors together."""
+    if seen is not None and seen.audit is None and not seen.problem:
+        return str(gettext("Reading the history…"))
+    return _no_past(seen, away=seen is not None and bool(seen.problem))
 
 
 def _as_table() -> bool:

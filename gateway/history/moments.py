@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 LATEST_MS = 253_402_300_799_000  # the end of 9999
 ALLOWED = "allowed are ISO 8601 with a zone (2026-05-03T12:00:00Z) and a date (2026-05-03, UTC)"
 _EPOCH, _MS = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+# A + in an address that was not written as %2B arrives as a space.
+_LOST_PLUS = re.compile(r" (\d\d:?\d\d)$", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
@@ -28,7 +30,7 @@ def milliseconds(value: datetime) -> int:
 def parsed(text: str) -> int:
     """Raises ValueError that says what is allowed."""
     try:
-        value = datetime.fromisoformat(text)
+        value = datetime.fromisoformat(_LOST_PLUS.sub(r"+\1", text))
     except ValueError:
         raise ValueError(ALLOWED) from None
     if _DATE.fullmatch(text):

@@ -113,8 +113,12 @@ function show(view) {
   const find = (name) => card.element.querySelector(name);
   setText(find(".temperature .number"), temperature(view.temperature_c));
   setText(find(".humidity .number"), number(view.humidity_pct));
-  setText(find(".feels .value"), temperature(view.feels_like_c));
-  setText(find(".dew .value"), temperature(view.dew_point_c));
+  for (const [name, value] of [["feels", view.feels_like_c], ["dew", view.dew_point_c]]) {
+    const derived = find(`.${name}`);
+    if (!derived) continue;
+    setText(derived.querySelector(".value"), temperature(value));
+    derived.hidden = value === null || value === undefined; // too cold, or too dry, for its formula
+  }
   const reason = find(".reason");
   if (reason) {
     const translated = view.reasons?.[settings.language];

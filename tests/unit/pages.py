@@ -11,6 +11,7 @@ from werkzeug.test import TestResponse
 
 from tests.unit.told import Told, make_client
 
+BLOCKS = {"p", "div", "dl", "ul", "section", "article", "table", "h1", "h2", "h3"}
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 _PART = re.compile(
     r"(?P<tag>^[\w-]+)|#(?P<id>[\w-]+)|\.(?P<class>[\w-]+)"
@@ -83,7 +84,7 @@ class Element:
 
 
 class Page(HTMLParser):
-    """The whole of it. Fails if its tags are not well nested, or an id is given twice."""
+    """The whole of it. Fails if its tags are not nested as they may be, or an id is given twice."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -94,6 +95,14 @@ class Page(HTMLParser):
         assert self._open == [self.root], f"not closed: {self._open[-1].tag}"
         ids = [one["id"] for one in self.root.elements() if "id" in one]
         assert sorted(set(ids)) == sorted(ids)
+        for list_ in self.root.all("dl"):
+            assert {one.tag for one in list_.children if isinstance(one, Element)} <= {
+                "dt",
+                "dd",
+                "div",
+            }
+        for paragraph in self.root.all("p"):
+            assert BLOCKS.isdisjoint(one.tag for one in paragraph.elements())
         self.one, self.all, self.texts = self.root.one, self.root.all, self.root.texts
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import pytest
 
@@ -92,6 +93,7 @@ def scope(**other: object) -> Scope:
         {"path": f"{PATH}/aula/dht11"},
         {"query_string": b"x=1"},
         {"headers": [(b"if-none-match", b"*")]},
+        {"headers": [(b"accept-encoding", b"gzip, br")]},
     ],
 )
 def test_flask_answers_all_but_the_plain_question(other: dict[str, object]) -> None:
@@ -101,7 +103,8 @@ def test_flask_answers_all_but_the_plain_question(other: dict[str, object]) -> N
 
 def test_the_plain_question_is_answered_with_what_flask_would_say() -> None:
     told = Told()
-    told.reading(1)
+    for n in range(10):  # enough for it to be worth compressing
+        told.reading(1, sensor=f"dht-{n}")
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -115,3 +118,31 @@ def test_the_plain_question_is_answered_with_what_flask_would_say() -> None:
     assert sent[1] == {"type": "http.response.body", "body": by_flask.data}
     ours = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     assert ours == {name.lower(): value for name, value in by_flask.headers.items()}
+
+
+@pytest.mark.parametrize("first", ["identity", "gzip"])
+@pytest.mark.parametrize("then", ["identity", "gzip"])
+def test_compressed_or_not_the_etag_means_the_same(first: str, then: str) -> None:
+    told = Told()
+    for number in range(20):
+        told.reading(sensor=f"s{number}")
+    client = make_client(told)
+    path = "/api/v1/sensors"
+    plain = client.get(path)
+    assert plain.headers["ETag"].startswith('"')
+    answer = client.get(path, headers={"Accept-Encoding": first})
+    etag = answer.headers["ETag"]
+    # other bytes under the same strong tag would be a lie
+    assert etag == (f"W/{plain.headers['ETag']}" if first == "gzip" else plain.headers["ETag"])
+    if first == "gzip":
+        assert gzip.decompress(answer.data) == plain.data
+    asked = {"Accept-Encoding": then, "If-None-Match": etag}
+    again = client.get(path, headers=asked)
+    assert (again.status_code, again.data) == (304, b"")
+    assert (
+        again.headers["ETag"] == client.get(path, headers={"Accept-Encoding": then}).headers["ETag"]
+    )
+    assert again.headers["Vary"] == "Accept-Encoding"
+    assert "Content-Encoding" not in again.headers
+    told.reading(2, sensor="s0")
+    assert client.get(path, headers=asked).status_code == 200

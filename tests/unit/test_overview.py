@@ -6,7 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.pages import page
+from gateway.overview import RANK, TOOLS_FROM
+from gateway.problems import ProblemView
+from gateway.views import ViewState
+from tests.unit.pages import Page, page
 from tests.unit.told import Told, make_client
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"' onload=alert(3)"
@@ -132,3 +135,203 @@ def test_the_summary_counts_and_believes_only_a_broker_that_is_there() -> None:
     told.board.feed_lost()
     assert page(told, "/?lang=en").one(".summary").text == "3 sensors · 2 in trouble"
     assert page(Told(), "/?lang=en").one(".summary").text == "No sensor"
+
+
+# ---- searched, ordered, by node
+
+
+def names(shown: Page) -> list[str]:
+    return [card["data-sensor"] for card in shown.all("#cards article")]
+
+
+@pytest.fixture
+def house() -> Told:
+    """A sensor of each state; of one of them no value."""
+    told = Told()
+    told.reading(node="pi-1", sensor="salon", temperature_c=21.0, humidity_pct=40.0)
+    told.reading(node="pi-1", sensor="attic", temperature_c=30.0, humidity_pct=20.0)
+    told.health("retrying", node="pi-1", sensor="attic")
+    told.health("broken", node="pi-2", sensor="cellar")
+    told.reading(node="pi-2", sensor="salon", temperature_c=-5.0, humidity_pct=90.0)
+    told.health("ok", node="pi-2", sensor="salon", interval_s=0.001)
+    told.reading(node="pi-3", sensor="bath", temperature_c=24.0, humidity_pct=80.0)
+    told.status("offline", node="pi-3")
+    told.clock.pass_(1)
+    told.board.tick()
+    return told
+
+
+def test_what_a_person_must_look_at_comes_first(house: Told) -> None:
+    shown = page(house)
+    assert names(shown) == ["pi-2/cellar", "pi-3/bath", "pi-2/salon", "pi-1/attic", "pi-1/salon"]
+    assert [card["data-state"] for card in shown.all("article.card")] == [*RANK]
+    assert set(RANK) == set(ViewState)
+    assert shown.one("option[selected]")["value"] == "state"
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [
+        ("name", ["pi-1/attic", "pi-3/bath", "pi-2/cellar", "pi-1/salon", "pi-2/salon"]),
+        ("temperature", ["pi-1/attic", "pi-3/bath", "pi-1/salon", "pi-2/salon", "pi-2/cellar"]),
+        ("humidity", ["pi-2/salon", "pi-3/bath", "pi-1/salon", "pi-1/attic", "pi-2/cellar"]),
+    ],
+)
+def test_another_order_is_asked_for(house: Told, sort: str, order: list[str]) -> None:
+    shown = page(house, f"/?sort={sort}&lang=en")
+    assert names(shown) == order
+    chosen = shown.one("select[name=sort] option[selected]")
+    assert chosen["value"] == sort
+    assert shown.texts("option") == [
+        *("Problems first", "Name", "Warmest first", "Most humid first"),
+    ]
+    # the words that lead elsewhere keep it
+    for link in shown.all(".choices a"):
+        assert f"sort={sort}" in link["href"]
+        assert names(page(house, link["href"])) == order
+
+
+def test_of_one_state_they_are_by_node_and_name() -> None:
+    told = Told()
+    for node, sensor in (("b", "a"), ("a", "b"), ("a", "a")):
+        told.reading(node=node, sensor=sensor)
+    for sort in ("state", "temperature", "humidity"):
+        assert sorted(names(page(told, f"/?sort={sort}"))) == ["a/a", "a/b", "b/a"]
+    assert names(page(told)) == ["a/a", "a/b", "b/a"]
+    assert names(page(told, "/?sort=temperature")) == ["a/a", "b/a", "a/b"]
+
+
+def test_by_node_each_has_a_heading_and_its_own_in_the_order_asked_for(house: Told) -> None:
+    shown = page(house, "/?group=node&sort=temperature")
+    cards = shown.one("#cards")
+    in_order = [
+        one.text if one.tag == "h2" and one.matches(".group") else one["data-sensor"]
+        for one in cards.elements()
+        if one.matches(".group") or one.matches(".card")
+    ]
+    assert in_order == [
+        *("pi-1", "pi-1/attic", "pi-1/salon"),
+        *("pi-2", "pi-2/salon", "pi-2/cellar"),
+        *("pi-3", "pi-3/bath"),
+    ]
+    assert [one["data-group"] for one in shown.all(".group")] == ["pi-1", "pi-2", "pi-3"]
+    assert "checked" in shown.one("input[name=group]")
+    shown = page(house)
+    assert shown.all(".group") == []
+    assert "checked" not in shown.one("input[name=group]")
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("salon", ["pi-2/salon", "pi-1/salon"]),
+        ("SAL%C3%93N", ["pi-2/salon", "pi-1/salon"]),
+        ("salo%CC%81n", ["pi-2/salon", "pi-1/salon"]),
+        ("pi-3", ["pi-3/bath"]),
+        ("pi-1 s", ["pi-1/salon"]),
+        ("+cellar+", ["pi-2/cellar"]),
+        ("nothing", []),
+    ],
+)
+def test_a_search_takes_node_and_sensor_without_accents_and_capitals(
+    house: Told, asked: str, found: list[str]
+) -> None:
+    shown = page(house, f"/?q={asked}&lang=en")
+    assert names(shown) == found
+    count = "1 sensor found" if len(found) == 1 else f"{len(found)} sensors found"
+    assert shown.one("#found").text == count
+    assert shown.one(".summary").text == "5 sensors · 4 in trouble"  # it is of all of them
+    # there are sensors, only not these
+    assert "hidden" in shown.one("#empty")
+
+
+def test_what_is_searched_for_is_in_its_box_as_text() -> None:
+    told = Told()
+    told.reading()
+    shown = page(told, "/?q=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
+    assert shown.one("input[name=q]")["value"] == '"><script>alert(1)</script>'
+    assert shown.all("body script") == []
+    assert "hidden" not in shown.one("#tools")
+    assert page(told).one("#found").text == ""
+
+
+def test_a_search_is_offered_where_there_are_many() -> None:
+    told = Told()
+    for number in range(TOOLS_FROM):
+        assert "hidden" in page(told).one("#tools")
+        told.reading(sensor=f"s{number}")
+    assert "hidden" not in page(told).one("#tools")
+    assert TOOLS_FROM == 5
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "says"),
+    [
+        ("sort=age", "sort", "'age': allowed are state, name, temperature, humidity"),
+        ("sort=", "sort", "'': allowed are state"),
+        ("group=sensor", "group", "'sensor': allowed is node"),
+        ("group=", "group", "'': allowed is node"),
+        ("sort=name&sort=name", "sort", "'sort' is given twice"),
+        ("q=a&q=b", "q", "'q' is given twice"),
+        ("search=a", "search", "'search'; allowed: lang, units, q, sort, group"),
+    ],
+)
+def test_what_cannot_be_asked_is_400_by_name_value_and_what_is_allowed(
+    query: str, parameter: str, says: str
+) -> None:
+    response = make_client(Told()).get(f"/?{query}")
+    view = ProblemView.model_validate_json(response.data)
+    assert (response.status_code, view.parameter) == (400, parameter)
+    assert says in view.detail
+
+
+def test_the_script_s_own_request_takes_no_order() -> None:
+    response = make_client(Told()).get("/trends?sort=name")
+    view = ProblemView.model_validate_json(response.data)
+    assert (response.status_code, view.parameter) == (400, "sort")
+
+
+# ---- what the script fills
+
+
+def test_fahrenheit_is_of_every_temperature_and_of_nothing_else() -> None:
+    told = Told()
+    told.reading(temperature_c=30.0, humidity_pct=70.0)
+    celsius, fahrenheit = (page(told, f"/?lang=en&units={u}").one(".card") for u in "cf")
+    assert celsius.texts("dd") == ["30.0 °C", "70.0 %", "35.0 °C", "23.9 °C"]
+    assert fahrenheit.texts("dd") == ["86.0 °F", "70.0 %", "95.0 °F", "75.0 °F"]
+
+
+def test_nothing_is_a_little_less_than_nothing() -> None:
+    told = Told()
+    told.reading(temperature_c=-0.04)
+    assert page(told).one(".temperature dd").text == "0,0 °C"
+    told.reading(2, temperature_c=-0.06)
+    assert page(told).one(".temperature dd").text == "-0,1 °C"
+
+
+def test_the_empty_card_has_every_place_that_a_full_one_has() -> None:
+    told = Told()
+    told.reading()
+    told.health("broken", reason="why")
+    for path, kind in (("/", "card"), ("/kiosk", "panel")):
+        shown = page(told, path)
+        full = shown.one(f"article.{kind}")
+        template = shown.one("template#card")
+        template.tag = "div"  # to look into it
+        empty = template.one(f"article.{kind}")
+        assert [one.attributes.get("class") for one in empty.elements()] == [
+            one.attributes.get("class") for one in full.elements()
+        ]
+        assert not {"data-sensor", "data-state"} & set(empty.attributes)
+        assert "hidden" in empty.one(".reason")
+
+
+def test_the_small_charts_have_a_place_in_each_card_that_is_renewed() -> None:
+    told = Told()
+    told.reading(node="pi-1", sensor="a")
+    told.reading(node="pi-1", sensor="b")
+    ids = ["trend-pi-1/a", "trend-pi-1/b"]
+    assert [one["id"] for one in page(told).all("article .trend")] == ids
+    renewed = page(told, "/trends").all("[data-renew]")
+    assert [one["id"] for one in renewed] == ids

@@ -34,7 +34,8 @@ def test_an_address_that_is_not_there_is_404() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("/", "/text", "/healthz", "/readyz", "/metrics", "/openapi.json"),
+        *("/", "/trends", "/kiosk", "/sensors/aula/dht11", "/manifest.webmanifest"),
+        *("/text", "/healthz", "/readyz", "/metrics", "/openapi.json"),
         *("/api/v1/sensors", "/api/v1/sensors/aula/dht11"),
     ],
 )
@@ -44,7 +45,7 @@ def test_an_unknown_query_parameter_is_400_by_name(path: str) -> None:
     assert "'limit'" in view.detail
 
 
-@pytest.mark.parametrize("path", ["/", "/text"])
+@pytest.mark.parametrize("path", ["/", "/kiosk", "/manifest.webmanifest", "/text"])
 def test_a_parameter_that_is_given_twice_is_400_by_name(path: str) -> None:
     assert problem(make_client(Told()).get(f"{path}?lang=en&lang=es"), 400).parameter == "lang"
 
@@ -77,7 +78,13 @@ def test_a_fault_of_ours_is_500_without_its_trace(
     assert "secret detail" in caplog.text
 
 
-@pytest.mark.parametrize("path", ["/", "/text", "/api/v1/sensors", "/nothing", "/static/live.js"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/trends", "/kiosk", "/sensors/aula/dht11", "/manifest.webmanifest", "/text"),
+        *("/api/v1/sensors", "/nothing", "/static/older/live.js", "/static/older/none.js"),
+    ],
+)
 def test_every_answer_carries_the_security_headers(path: str) -> None:
     with make_client(Told()).get(path) as response:
         for name, value in SECURITY_HEADERS.items():

@@ -454,7 +454,7 @@ def test_whatever_is_wrong_with_the_database_nothing_is_thrown_away(
     assert bench.session.new() == [mark(3)]
     assert sum(bench.rejections.totals().values()) == 0
     assert [len(batch) for batch in bench.database.batches] == [1, 2], "not divided either"
-    assert bench.pauses.slept_s == [RETRY_FIRST_S * 2**n for n in range(5)]
+    assert bench.pauses.slept_s == [min(RETRY_LONGEST_S, RETRY_FIRST_S * 2**n) for n in range(5)]
     assert all(str(error) in problems for problems in ready)
     assert bench.database.upgrades == 1 + 5, "somebody may have put another in its place"
 
