@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from broker import __version__
 from broker.contract import MAX_BACKFILL_READINGS, Backfill, Measured, SensorHealth
 from gateway.history.store import Store
 from gateway.history.writer import Heard, Writer
@@ -59,7 +60,7 @@ SCHOOL = (
     Sensor(
         *("planta-baja", "pasillo", "dht11", 18.6, 1.2, 2.0, 49, "retrying"),
         health={
-            "reason": "no reading since 40 s: 8 times no answer",
+            "reason": "timeout: the sensor did not answer, or broke off",
             "discarded": {"timeout": 41, "checksum": 7},
         },
     ),
@@ -68,8 +69,10 @@ SCHOOL = (
     Sensor(
         *("primer-piso", "sala-de-servidores", "dht11", 26.2, 0.4, 0.5, 33, "broken"),
         health={
-            "reason": "no IIO device of a DHT11: is the line dtoverlay=dht11,gpiopin=3 in"
-            " /boot/firmware/config.txt, and was the Pi restarted since?",
+            # the edge's own words: so they are translated
+            "reason": "no dht11 device below /sys/bus/iio/devices: add the line"
+            " dtoverlay=dht11,gpiopin=3 to /boot/firmware/config.txt (gpiopin: the GPIO of the data"
+            " wire) and reboot",
             "discarded": {"timeout": 212, "checksum": 12, "range": 3},
         },
     ),
@@ -207,7 +210,7 @@ def play(played: dict[str, PlayedNode], streams: Sequence[tuple[Sensor, UUID, in
     now = datetime.now(UTC)
     for one, stream, newest in streams:
         node = played[one.node]
-        node.status("offline" if one.state == "offline" else "online", version="0.9.0")
+        node.status("offline" if one.state == "offline" else "online", version=__version__)
         node.continue_(one.sensor, stream, newest)
         said = health(one, now - timedelta(minutes=6))
         node.health(one.sensor, str(said.pop("state")), **said)
