@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from broker import __version__
 from broker.contract import MAX_BACKFILL_READINGS, Backfill, Measured, SensorHealth
 from gateway.history.store import Store
 from gateway.history.writer import Heard, Writer
@@ -68,6 +69,7 @@ SCHOOL = (
     Sensor(
         *("primer-piso", "sala-de-servidores", "dht11", 26.2, 0.4, 0.5, 33, "broken"),
         health={
+            # the edge's own words: so they are translated
             "reason": "no dht11 device below /sys/bus/iio/devices: add the line"
             " dtoverlay=dht11,gpiopin=3 to /boot/firmware/config.txt (gpiopin: the GPIO of the data"
             " wire) and reboot",
@@ -208,7 +210,7 @@ def play(played: dict[str, PlayedNode], streams: Sequence[tuple[Sensor, UUID, in
     now = datetime.now(UTC)
     for one, stream, newest in streams:
         node = played[one.node]
-        node.status("offline" if one.state == "offline" else "online", version="0.9.0")
+        node.status("offline" if one.state == "offline" else "online", version=__version__)
         node.continue_(one.sensor, stream, newest)
         said = health(one, now - timedelta(minutes=6))
         node.health(one.sensor, str(said.pop("state")), **said)

@@ -25,6 +25,7 @@ MAX_RAW_STREAMS = 1000  # as many as any database takes in one query
 CSV_HEADER = (
     "node,sensor,stream,seq,measured_at,clock_synchronised,temperature_c,humidity_pct,source\n"
 )
+DAY_PARTS_H = (1, 2, 3, 4, 6, 8, 12, 24)
 _PARTS = ("min", "sum", "max")
 _UNIT_MS = {"hour": 3_600_000, "minute": 60_000, "reading": 1}
 
@@ -83,6 +84,8 @@ def history(
     unit_ms = _UNIT_MS[source.name]
     start_ms = from_ms - from_ms % unit_ms
     width_ms = unit_ms * max(1, -(-(to_ms - start_ms) // (unit_ms * points)))
+    if source is hour:
+        width_ms = _with_the_day(width_ms)
     buckets = _buckets(source, mine, start_ms, to_ms, width_ms)
     rows = connection.execute(buckets).all() if there else []
     far_ms = width_ms + GAP_INTERVALS * 1000 * (interval_s or DEFAULT_INTERVAL_S)
@@ -103,6 +106,13 @@ def history(
         source=source.name,
         points=answer,
     )
+
+
+def _with_the_day(width_ms: int) -> int:
+    """The next width that goes into a day, or days into it: others beat against day and night."""
+    hours = width_ms // _UNIT_MS["hour"]
+    fitting = next((n for n in DAY_PARTS_H if n >= hours), -(-hours // 24) * 24)
+    return fitting * _UNIT_MS["hour"]
 
 
 def _first_raw(connection: Connection, sensor_id: int, from_ms: int, to_ms: int) -> dict[int, int]:
