@@ -42,6 +42,7 @@ KEPT_S = 10.0
 # A database that hangs may hold so many of the pages' threads, and no more; others wait for so long.
 AT_ONCE = 2
 WAIT_S = 2.0
+RETRY_AFTER_S = 5
 # What a browser's own input for a date and time gives: no zone, and perhaps no seconds.
 _LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
 
@@ -109,8 +110,8 @@ class Past:
         if kept is not None and now_s - kept[0] < KEPT_S:
             return kept[1]
         if not self._reading.acquire(timeout=WAIT_S):
-            detail = "the history's database is slow; the page is shown without it"
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+            detail = f"the history's database is slow: {AT_ONCE} still wait for it"
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
         try:
             with self._watch.read() as connection:
                 view = query.history(connection, node, sensor, range_.from_ms, range_.to_ms, POINTS)

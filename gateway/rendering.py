@@ -71,7 +71,7 @@ def with_query(**changes: str | None) -> str:
         **changes,
     }
     kept = {name: value for name, value in asked.items() if value is not None}
-    path = f"/{quote(request.path).lstrip('/')}"  # //x would be another host
+    path = quote(request.path)
     return f"{path}?{urlencode(kept, safe='/:')}" if kept else path
 
 

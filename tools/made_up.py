@@ -59,7 +59,7 @@ SCHOOL = (
     Sensor(
         *("planta-baja", "pasillo", "dht11", 18.6, 1.2, 2.0, 49, "retrying"),
         health={
-            "reason": "no reading since 40 s: 8 times no answer",
+            "reason": "timeout: the sensor did not answer, or broke off",
             "discarded": {"timeout": 41, "checksum": 7},
         },
     ),
@@ -68,8 +68,9 @@ SCHOOL = (
     Sensor(
         *("primer-piso", "sala-de-servidores", "dht11", 26.2, 0.4, 0.5, 33, "broken"),
         health={
-            "reason": "no IIO device of a DHT11: is the line dtoverlay=dht11,gpiopin=3 in"
-            " /boot/firmware/config.txt, and was the Pi restarted since?",
+            "reason": "no dht11 device below /sys/bus/iio/devices: add the line"
+            " dtoverlay=dht11,gpiopin=3 to /boot/firmware/config.txt (gpiopin: the GPIO of the data"
+            " wire) and reboot",
             "discarded": {"timeout": 212, "checksum": 12, "range": 3},
         },
     ),

@@ -128,7 +128,8 @@ function show(view) {
     else reason.lang = "en";
   }
   setText(find(".source"), texts[`source_${view.source}`] ?? view.source ?? "");
-  find(".gone")?.remove();
+  const gone = find(".gone");
+  if (gone) gone.hidden = true;
   tick(card);
 }
 
@@ -157,7 +158,12 @@ function tick(card) {
 }
 
 function remove(key) {
-  if (!list) return; // the sensor's own page stays, and says that it is gone when it is renewed
+  if (!list) {
+    // the sensor's own page stays, and says so
+    const gone = cards.get(key)?.element.querySelector(".gone");
+    if (gone) gone.hidden = false;
+    return;
+  }
   cards.get(key)?.element.remove();
   cards.delete(key);
 }

@@ -20,7 +20,7 @@ export async function renew(url, { replaced = () => {}, signal } = {}) {
         element.tagName === focused.tagName && element.textContent === focused.textContent;
       [...part.querySelectorAll("a, button, summary")].find(alike)?.focus({ preventScroll: true });
     }
-    replaced(part);
+    replaced(part, focused);
   }
 }
 

@@ -12,7 +12,7 @@ function dress() {
   chart?.destroy();
   const figure = past().querySelector("figure.chart");
   chart = figure && enhance(figure, { locale: settings.locale, onRange });
-  past().querySelector(".zone")?.remove();
+  past().querySelector(".free .zone")?.remove(); // the chart has a zone of its own
   // What the form asks for is local time, as what the chart shows is.
   for (const input of past().querySelectorAll("input[type=datetime-local]")) {
     const date = new Date(`${input.value}Z`);
@@ -20,7 +20,12 @@ function dress() {
   }
 }
 
-const replaced = (part) => part.id === "past" && dress();
+function replaced(part, focused) {
+  if (part.id !== "past") return;
+  dress();
+  // Who zooms by keys goes on with them.
+  if (focused && focused.matches("figure.chart > svg")) part.querySelector("figure.chart > svg")?.focus({ preventScroll: true });
+}
 
 function local(date) {
   const shifted = new Date(date.getTime() - date.getTimezoneOffset() * 60000);

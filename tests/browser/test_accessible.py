@@ -24,6 +24,7 @@ PATHS = (
     f"{LIVE}?range=7d&view=table",
     "/sensors/pi-1/broken",
     "/sensors/pi-2/offline",
+    "/system",
     "/kiosk",
 )
 VISITORS = [

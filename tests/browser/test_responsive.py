@@ -17,6 +17,7 @@ PATHS = (
     LIVE,
     f"{LIVE}?range=7d&view=table",
     "/sensors/pi-1/broken",
+    "/system",
     "/kiosk",
 )
 WIDTHS = (320, 390, 768, 1280, 3840)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from flask import render_template
 from flask.testing import FlaskClient
 
 from gateway import locale
 from gateway.accounts import Accounts
+from gateway.history.sentences import sentence
+from gateway.history.views import SensorAudit
 from gateway.history.watch import Watch
 from tests.unit.pages import Element, Page, get
 from tests.unit.past import Past, away
@@ -57,6 +61,36 @@ def test_the_pages_say_of_each_sensor_what_became_of_its_readings(
         facts = get(client, f"/sensors/pi-1/{name}?lang=en").one("#facts")
         assert text in facts.text
         assert facts.one(".mark").text == mark
+
+
+def test_an_account_is_written_once_in_each_language_and_anew_when_it_is_read_again(
+    client: FlaskClient, past: Past, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+
+    def counted(one: SensorAudit, language: str, now: datetime) -> list[str]:
+        written.append(language)
+        return sentence(one, language, now)
+
+    monkeypatch.setattr("gateway.accounts.sentence", counted)
+    for last, english, spanish in (
+        (3, "All 3 readings since 3 May are stored.", "Las 3 lecturas"),
+        (4, "All 4 readings since 3 May are stored.", "Las 4 lecturas"),
+    ):
+        past.readings(range(1, last + 1))
+        watch.refresh()
+        for _ in range(2):
+            assert english in get(client, f"{SENSOR}?lang=en").one("#facts").text
+            assert spanish in get(client, f"{SENSOR}?lang=es").one("#facts").text
+    assert written == ["en", "es"] * 2
+
+
+def test_sensors_of_which_nothing_is_stored_have_no_sentence_of_all(
+    client: FlaskClient, past: Past, watch: Watch
+) -> None:
+    past.health()
+    watch.refresh()
+    assert "hidden" in get(client).one("#kept")
 
 
 def test_both_forms_of_a_sensor_s_readings_are_a_link_away(client: FlaskClient, past: Past) -> None:

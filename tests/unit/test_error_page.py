@@ -170,6 +170,9 @@ def test_a_wrong_choice_is_not_in_the_links_that_make_another() -> None:
     }
     for href in links.values():
         assert client.get(href, headers={"Accept": BROWSER}).status_code == 200
+    # what of it is right is taken, and marked
+    shown = wrong(make_client(Told()), "/?lang=xx&units=f", 400)
+    assert shown.texts(".choices [aria-current]") == ["°F", "EN"]
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,11 @@ def test_an_unknown_age_and_a_missing_value_are_said() -> None:
     told.health("ok")
     card = page(told, "/?lang=en").one("article.card")
     assert (card.one(".age").text, card.one(".temperature dd").text) == ("no reading yet", "– °C")
+    # and what follows from it is not shown at all
+    assert ["hidden" in one for one in card.all(".derived div")] == [True, True]
+    told.reading(temperature_c=2.0, humidity_pct=50.0)  # too cold for what it feels like
+    derived = page(told).one(".derived")
+    assert ("hidden" in derived.one(".feels"), "hidden" in derived.one(".dew")) == (True, False)
 
 
 def test_a_value_that_is_not_from_a_sensor_is_labelled() -> None:
@@ -333,5 +338,5 @@ def test_the_small_charts_have_a_place_in_each_card_that_is_renewed() -> None:
     told.reading(node="pi-1", sensor="b")
     ids = ["trend-pi-1/a", "trend-pi-1/b"]
     assert [one["id"] for one in page(told).all("article .trend")] == ids
-    renewed = page(told, "/trends").all("[data-renew]")
-    assert [one["id"] for one in renewed] == [*ids, "kept"]
+    renewed = page(told, "/trends").all("div[data-renew]")
+    assert [one["id"] for one in renewed] == ids

@@ -14,7 +14,18 @@ from gateway.history import query
 from gateway.history.moments import LATEST_MS
 from gateway.history.views import HistoryView
 from gateway.history.watch import Watch
-from gateway.past import KEPT, KEPT_S, POINTS, RANGES_MS, Range, asked_range, iso, labels, wider
+from gateway.past import (
+    AT_ONCE,
+    KEPT,
+    KEPT_S,
+    POINTS,
+    RANGES_MS,
+    Range,
+    asked_range,
+    iso,
+    labels,
+    wider,
+)
 from gateway.past import Past as Kept
 from gateway.problems import Problem
 from tests.unit.past import BEGIN, Past, away, ms
@@ -244,6 +255,29 @@ def test_what_cannot_be_read_is_not_kept(
         with pytest.raises(Problem, match="away"):
             of(kept)
     assert of(kept) is not None
+
+
+def test_of_a_database_that_is_slow_not_all_threads_wait(
+    past: Past, watch: Watch, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past.readings([1])
+    kept = Kept(watch, monotonic=told.clock.monotonic)
+    first = of(kept)
+    monkeypatch.setattr("gateway.past.WAIT_S", 0.0)
+    with kept._reading, kept._reading:
+        assert AT_ONCE == 2
+        with pytest.raises(Problem, match="slow") as refused:
+            of(kept, 30)
+        assert (refused.value.status, refused.value.retry_after_s) == (503, 5)
+        assert of(kept) is first  # which needs no database
+    assert of(kept, 30) is not None
+    # one that fails does not keep its place
+    with monkeypatch.context() as patch:
+        away(patch)
+        for _ in range(2 * AT_ONCE):
+            with pytest.raises(Problem, match="away"):
+                of(kept, 31)
+    assert of(kept, 31) is not None
 
 
 # ---- words

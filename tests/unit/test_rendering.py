@@ -256,6 +256,13 @@ def test_an_export_is_neither_compressed_nor_held_back(client: FlaskClient, past
         assert list(pieces) == []
 
 
+def test_a_file_that_is_passed_on_stays_as_it_is() -> None:
+    with packed(make_client(told()), "/openapi.json") as response:
+        assert response.status_code == 200
+        assert "Content-Encoding" not in response.headers
+        assert response.json["openapi"].startswith("3.")  # type: ignore[index]
+
+
 def test_a_history_is_compressed_and_304_in_either_form(client: FlaskClient, past: Past) -> None:
     past.readings(range(1, 500))
     path = "/api/v1/sensors/pi-1/dht11/history"
