@@ -28,7 +28,7 @@ $(VENV)/.dev: requirements/dev.txt requirements/adafruit.txt | $(VENV)/.made
 	@tools/adafruit $(BIN) --force-test
 	@touch $@ $(VENV)/.run
 
-run: setup ## broker, two replayed sensors and the page; or DRIVER=iio, or CAPTURE=FILE; MODEL=…
+run: setup ## broker, two replayed sensors and the page; PORT=5000; or DRIVER=iio, CAPTURE=FILE; MODEL=…
 	@$(BIN)/python -m tools.run --port "$(PORT)" $(if $(DRIVER),--driver "$(DRIVER)") $(if $(CAPTURE),--capture "$(CAPTURE)") $(if $(MODEL),--model "$(MODEL)")
 
 credentials: ## for the cluster: passwords; NODE="pi-1 pi-2" [the cluster's nodes]
@@ -79,7 +79,7 @@ schema: $(VENV)/.dev ## JSON Schemas and openapi.json, from the models
 texts: $(VENV)/.dev ## what the page says, from the source into gateway/translations; Spanish by hand
 	@$(BIN)/python -m tools.make_texts
 
-screenshots: $(VENV)/.dev ## every page in every shape into .screenshots/, and docs/images; ONLY=regex
+screenshots: $(VENV)/.dev ## every page in every shape into .screenshots/, and docs/images; ONLY=regex, ONLY=readme
 	@$(BIN)/python -m tools.screenshots $(if $(ONLY),--only "$(ONLY)")
 
 lock: $(VENV)/.dev ## requirements/*.txt from requirements/*.in

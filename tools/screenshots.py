@@ -74,7 +74,8 @@ EMPTY = (Shot("empty", "/", (*SMALL, "4k"), "#empty"), Shot("empty-kiosk", "/kio
 README = {
     "page": ("/?sort=name", "en", (1000, 640)),
     "pagina": ("/?sort=name", "es", (1000, 640)),
-    "sensor": (AULA, "en", (1000, 900)),
+    "sensor": (AULA, "en", (1000, 1040)),
+    "sensor-es": (AULA, "es", (1000, 1040)),
 }
 MOST_BYTES = 150_000
 
@@ -148,7 +149,12 @@ class Pictures:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make screenshots", description=__doc__)
     parser.add_argument("--out", type=Path, default=REPOSITORY / ".screenshots")
-    parser.add_argument("--only", default="", metavar="REGEX", help="pictures by their names [all]")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="REGEX",
+        help="pictures by their names; `readme`: those of the README [all]",
+    )
     options = parser.parse_args()
     if program() is None:
         print("screenshots: chromium is not installed", file=sys.stderr)
@@ -165,7 +171,9 @@ def main() -> int:
             pictures.all_of(EMPTY, system)
         with school(Path(folder), say) as system:
             whole(system)
-            too_large = for_the_readme(pictures, system) if not options.only else []
+            too_large = (
+                for_the_readme(pictures, system) if re.search(options.only, "readme") else []
+            )
             pictures.all_of(SHOTS, system)
             pictures.lost(system)
     for path in too_large:
