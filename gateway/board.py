@@ -163,6 +163,11 @@ class Board:
                 return topic.node in self._nodes
             return (topic.node, topic.sensor) in self._sensors
 
+    def keys(self) -> list[Key]:
+        """Of every sensor, by node and name."""
+        with self._lock:
+            return [sensor.key for sensor in self._in_order()]
+
     def views(self) -> list[SensorView]:
         """Every sensor, by node and name."""
         with self._lock:

@@ -14,9 +14,10 @@ from flask_babel import gettext, ngettext
 
 from broker.contract import shown
 from gateway import locale, rendering
-from gateway.accounts import Accounts
+from gateway.accounts import Accounts, Summary
 from gateway.board import Board
 from gateway.problems import Problem
+from gateway.sensor import Key
 from gateway.trend import Trend
 from gateway.views import SensorView, ViewState
 
@@ -42,11 +43,20 @@ class Asked(NamedTuple):
     group: bool
 
 
+class AllTrends(NamedTuple):
+    """The answer of /trends, which every open page asks for once a minute; `of`: what it shows."""
+
+    of: tuple[object, list[Key], Summary | None]
+    html: bytes
+    packed: bytes
+
+
 def blueprint(
     board: Board, utcnow: Callable[[], datetime], watch: Watch | None, accounts: Accounts
 ) -> Blueprint:
     pages = Blueprint("overview", __name__)
     trend = Trend(watch)
+    all_trends: dict[locale.Choice, AllTrends] = {}
 
     @pages.get("/")
     def overview() -> Response:
@@ -78,16 +88,17 @@ def blueprint(
 
     @pages.get("/trends")
     def trends() -> Response:
-        locale.choose()
-        return rendering.page(
-            "trends.html",
-            board,
-            "overview",
-            remember=False,  # it is a script that asks, and it chooses nothing
-            views=board.views(),
-            trend=trend.of,
-            kept=accounts.all_in_all(),
-        )
+        choice = locale.choose()
+        keys, kept = board.keys(), accounts.all_in_all()
+        of = trend.read(), keys, kept
+        made = all_trends.get(choice)
+        if made is None or made.of[0] is not of[0] or made.of[1:] != of[1:]:
+            html = rendering.rendered(
+                "trends.html", board, "overview", keys=keys, trend=trend.of, kept=kept
+            ).encode()
+            made = all_trends[choice] = AllTrends(of, html, rendering.packed(html))
+        # it is a script that asks, and it chooses nothing
+        return rendering.answer(made.html, made.packed, remember=False)
 
     return pages
 

@@ -33,8 +33,17 @@ def page(
     template: str, board: Board, here: str, *, remember: bool = True, **values: Any
 ) -> Response:
     """A whole page from its template; `remember`: what the reader has chosen in its address."""
-    html = rendered(template, board, here, **values)
+    return answer(rendered(template, board, here, **values).encode(), remember=remember)
+
+
+def answer(html: bytes, packed: bytes = b"", *, remember: bool) -> Response:
+    """With a page that has been made; `packed`: the same compressed, for those who take it."""
     response = locale.speak(Response(html), remember=remember)
+    if packed:
+        response.vary.add("Accept-Encoding")
+        if takes_gzip():
+            response.set_data(packed)
+            response.headers["Content-Encoding"] = "gzip"
     response.cache_control.no_cache = True
     response.add_etag(weak=True)
     response.make_conditional(request)
@@ -79,6 +88,15 @@ def takes_gzip() -> bool:
     return request.accept_encodings.quality("gzip") > 0
 
 
+def packed(body: bytes) -> bytes:
+    """Compressed; empty where that is not worth it."""
+    return gzip.compress(body, LEVEL, mtime=0) if _worthwhile(len(body)) else b""
+
+
+def _worthwhile(length: int) -> bool:
+    return COMPRESS_FROM_BYTES <= length <= MAX_COMPRESSED_BYTES
+
+
 def compress(response: Response) -> Response:
     """What is text and not small, for those who take it. A file that is streamed stays as it is."""
     if (
@@ -87,8 +105,7 @@ def compress(response: Response) -> Response:
         or "Content-Encoding" in response.headers
     ):
         return response
-    length = response.content_length or 0
-    if not COMPRESS_FROM_BYTES <= length <= MAX_COMPRESSED_BYTES:
+    if not _worthwhile(response.content_length or 0):
         return response
     response.vary.add("Accept-Encoding")
     if not takes_gzip():
@@ -97,6 +114,6 @@ def compress(response: Response) -> Response:
     if etag is not None:  # other bytes, the same meaning
         response.set_etag(etag, weak=True)
     if response.status_code != HTTPStatus.NOT_MODIFIED:  # which has only the headers
-        response.set_data(gzip.compress(response.get_data(), LEVEL, mtime=0))
+        response.set_data(packed(response.get_data()))
         response.headers["Content-Encoding"] = "gzip"
     return response

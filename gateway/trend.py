@@ -11,9 +11,11 @@ from gateway.charts import sparkline
 from gateway.past import labels
 
 if TYPE_CHECKING:
+    from gateway.history.trends import Trends
     from gateway.history.watch import Watch
 
 NOTHING = Markup("")
+NONE: Trends = {}
 Drawn = dict[tuple[str, str, locale.Choice], Markup]
 
 
@@ -24,17 +26,23 @@ class Trend:
         self._watch = watch
         self._drawn: tuple[object, Drawn] = (None, {})
 
+    def read(self) -> Trends:
+        """What is drawn; another object for each reading. Empty while the history is away."""
+        if self._watch is None or self._watch.seen().problem:
+            return NONE  # what is hours old is not the last hours
+        return self._watch.trends().by_sensor
+
     def of(self, node: str, sensor: str) -> Markup:
         """Empty where there is no history, or none of this sensor."""
-        if self._watch is None:
+        trends = self.read()
+        values = trends.get((node, sensor))
+        if not values:
             return NOTHING
-        trends = self._watch.trends().by_sensor
         of, drawn = self._drawn
         if of is not trends:
             drawn = {}
             self._drawn = trends, drawn
         key = node, sensor, locale.current()
         if key not in drawn:
-            values = trends.get((node, sensor))
-            drawn[key] = sparkline(values, labels=labels()) if values else NOTHING
+            drawn[key] = sparkline(values, labels=labels())
         return drawn[key]

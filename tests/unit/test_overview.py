@@ -6,10 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from gateway import rendering
+from gateway.history.trends import Means
+from gateway.history.watch import Seen, Trends, Watch
 from gateway.overview import RANK, TOOLS_FROM
 from gateway.problems import ProblemView
 from gateway.views import ViewState
-from tests.unit.pages import Page, page
+from tests.unit.pages import Page, get, page
 from tests.unit.told import Told, make_client
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"' onload=alert(3)"
@@ -338,5 +341,59 @@ def test_the_small_charts_have_a_place_in_each_card_that_is_renewed() -> None:
     told.reading(node="pi-1", sensor="b")
     ids = ["trend-pi-1/a", "trend-pi-1/b"]
     assert [one["id"] for one in page(told).all("article .trend")] == ids
-    renewed = page(told, "/trends").all("div[data-renew]")
-    assert [one["id"] for one in renewed] == ids
+    renewed = page(told, "/trends").all("[data-renew]")
+    assert [one["id"] for one in renewed] == [*ids, "kept"]
+
+
+class Watched(Watch):
+    """A history of which only the trends are known, and whether it can be read."""
+
+    def __init__(self) -> None:
+        self.problem = ""
+        self.curves: dict[tuple[str, str], list[Means | None]] = {
+            ("pi-1", "a"): [Means(20.0, 50.0), Means(21.0, 50.0)]
+        }
+
+    def seen(self) -> Seen:
+        return Seen(None, None, self.problem)
+
+    def trends(self) -> Trends:
+        return Trends(self.curves, None)
+
+
+def test_the_small_charts_are_written_once_for_all_who_ask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told, watch = Told(), Watched()
+    told.reading(node="pi-1", sensor="a")
+    client = make_client(told, watch=watch)
+    written: list[bytes] = []
+    packed = rendering.packed
+
+    def counted(html: bytes) -> bytes:
+        written.append(html)
+        return packed(html)
+
+    monkeypatch.setattr(rendering, "packed", counted)
+    first = client.get("/trends").data
+    told.reading(2, node="pi-1", sensor="a", temperature_c=25.0)  # which is not shown here
+    assert client.get("/trends").data == first
+    assert len(written) == 1
+    assert client.get("/trends?units=f").data != client.get("/trends?lang=en").data != first
+    assert len(written) == 3
+    told.reading(node="pi-1", sensor="b")
+    assert b'"trend-pi-1/b"' in client.get("/trends").data
+    watch.curves = {("pi-1", "a"): [Means(20.0, 50.0), Means(29.0, 50.0)]}
+    assert "29,0" in client.get("/trends").get_data(as_text=True)
+    assert len(written) == 5
+
+
+def test_while_the_history_is_away_old_hours_are_not_shown_as_the_last_ones() -> None:
+    told, watch = Told(), Watched()
+    told.reading(node="pi-1", sensor="a")
+    client = make_client(told, watch=watch)
+    for path in ("/", "/trends"):
+        watch.problem = ""
+        assert get(client, path).all(".trend svg")
+        watch.problem = "its database does not answer"
+        assert not get(client, path).all(".trend svg")
