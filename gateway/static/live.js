@@ -74,10 +74,30 @@ function announce(text) {
 
 export const cards = new Map(); // "node/sensor" → {element, view, shown}
 export const status = { connected: true, feedUp: document.getElementById("feed-lost").hidden };
+// The links that choose language and unit stay with what is looked at now.
+document.querySelector(".choices")?.addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  if (!link) return;
+  const query = new URLSearchParams(location.search);
+  const chosen = new URL(link.href).searchParams;
+  for (const name of ["lang", "units"]) {
+    if (chosen.has(name)) query.set(name, chosen.get(name));
+    else query.delete(name);
+  }
+  link.search = query;
+});
+
 const list = document.querySelector("[data-list]");
 const blank = document.getElementById("card")?.content;
 const only = list?.dataset.only?.split(" ");
 let onChange = () => {};
+
+// In the order of the address where that names them, else by node and name.
+function comesAfter(a, b) {
+  if (only) return only.indexOf(a) > only.indexOf(b);
+  const order = (k) => k.replace("/", "\u0000");
+  return order(a) > order(b);
+}
 
 function place(key) {
   const element = blank.querySelector("article").cloneNode(true);
@@ -88,9 +108,8 @@ function place(key) {
   element.querySelector("h2 a").href = `/sensors/${node}/${sensor}`;
   const trend = element.querySelector(".trend");
   if (trend) trend.id = `trend-${key}`;
-  const order = (k) => k.replace("/", "\u0000");
   const all = [...list.querySelectorAll("[data-sensor]")];
-  const next = all.find((other) => order(other.dataset.sensor) > order(key));
+  const next = all.find((other) => comesAfter(other.dataset.sensor, key));
   list.insertBefore(element, next ?? null);
   return element;
 }
@@ -232,14 +251,27 @@ function again() {
   retryTimer = setTimeout(open, Math.min(30000, 1000 * 2 ** tries) * (0.5 + Math.random() / 2));
 }
 
+// A browser has six connections to an address: a page that nobody sees leaves its to others.
+function seenOrNot() {
+  if (document.hidden) {
+    clearTimeout(retryTimer);
+    source?.close();
+  } else if (!source || source.readyState === EventSource.CLOSED) {
+    open();
+  }
+}
+
 // Begin. `changed` is called after all that one event brought, and when time alone changed a state.
 export function start(changed = () => {}) {
   onChange = changed;
   adopt();
   localise(document);
-  open();
+  seenOrNot();
+  document.addEventListener("visibilitychange", seenOrNot);
+  addEventListener("pagehide", () => source?.close());
+  addEventListener("pageshow", (event) => event.persisted && seenOrNot());
   setInterval(() => {
-    if (source.readyState === EventSource.OPEN && Date.now() - heardMs > SILENCE_MS) {
+    if (source?.readyState === EventSource.OPEN && Date.now() - heardMs > SILENCE_MS) {
       setConnected(false);
       open();
     }

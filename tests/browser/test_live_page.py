@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit, card, mark, never_reloaded
-from tests.support import RunningBroker, python
+from tests.support import RunningBroker, eventually, python
 from tests.system import System, captures, running_system
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -45,6 +45,38 @@ def test_values_change_without_a_reload(system: System, page: Page) -> None:
         arg=[f"{card('pi-1/patio')} .number", ",".join(shown)],
     )
     assert never_reloaded(page)
+
+
+def _viewers(system: System) -> float:
+    found = re.search(r"^brisa_gateway_viewers (\S+)$", system.get("/metrics").text, re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+def test_a_page_that_nobody_sees_gives_its_connection_back(system: System, page: Page) -> None:
+    """A browser has six to an address; a seventh page would wait for ever."""
+    opened(page, system)
+    eventually("the page is a viewer", lambda: _viewers(system) == 1)
+    hidden = """value => {
+        Object.defineProperty(document, "hidden", {value, configurable: true});
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    page.evaluate(hidden, True)
+    eventually("nobody watches", lambda: _viewers(system) == 0)
+    expect(page.locator("#page-lost")).to_be_hidden()
+    assert system.edge is not None
+    system.edge.stop(signal.SIGKILL)
+    system.wait_for_state("pi-1/aula", "offline")
+    page.evaluate(hidden, False)
+    expect(page.locator(card())).to_have_attribute("data-state", "offline")
+    assert never_reloaded(page)
+
+
+def test_a_choice_of_unit_stays_with_what_is_looked_at(system: System, page: Page) -> None:
+    opened(page, system)
+    page.evaluate("() => history.replaceState(null, '', '?q=aula&sort=name')")  # as the tools do
+    page.get_by_role("link", name="grados Fahrenheit").click()
+    page.wait_for_url("**/?q=aula&sort=name&units=f")
 
 
 def test_what_the_page_shows_is_what_the_api_says(system: System, page: Page) -> None:
