@@ -43,7 +43,7 @@ def found(page: Page) -> list[str]:
     options = json.dumps({"runOnly": list(TAGS), "resultTypes": ["violations"]})
     problems = []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         for violation in page.evaluate(f"() => axe.run({options})")["violations"]:
             problems += [
                 f"{scheme}: {violation['id']}: {node['target']}: {node['failureSummary']}"
