@@ -92,10 +92,10 @@ def register(app: Flask) -> None:
         default_translation_directories=str(FOLDER),
         locale_selector=lambda: formats.locale(current().language),
     )
-    said = (number, whole, temperature, temperature_unit, age, moment, day, reason_of)
+    said = (number, whole, temperature, temperature_unit, age, moment, reason_of)
     helpers: dict[str, Callable[..., object]] = {write.__name__: write for write in said}
     app.jinja_env.policies["ext.i18n.trimmed"] = True
-    app.jinja_env.globals.update(helpers, choice=current, client_text=client_texts.client_text)
+    app.jinja_env.globals.update(helpers, client_text=client_texts.client_text)
     app.jinja_env.filters.update(helpers)
 
 
@@ -124,10 +124,6 @@ def age(since: datetime | None, now: datetime) -> str:
 
 def moment(value: datetime) -> str:
     return formats.moment(value, current().language)
-
-
-def day(value: datetime, now: datetime) -> str:
-    return formats.day(value, now, current().language)
 
 
 def reason_of(view: SensorView) -> tuple[str, str]:

@@ -43,6 +43,8 @@ KEPT_S = 10.0
 AT_ONCE = 2
 WAIT_S = 2.0
 RETRY_AFTER_S = 5
+SLOW_S = 10.0  # after somebody waited in vain, nobody waits for so long
+Asked = tuple[str, str, int, int]  # node, sensor, from and to
 # What a browser's own input for a date and time gives: no zone, and perhaps no seconds.
 _LOCAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?", re.ASCII)
 
@@ -95,34 +97,42 @@ class Past:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._reading = threading.BoundedSemaphore(AT_ONCE)
-        self._kept: OrderedDict[tuple[str, str, int, int], tuple[float, HistoryView | None]] = (
-            OrderedDict()
-        )
+        self._slow_until_s = float("-inf")
+        self._kept: OrderedDict[Asked, tuple[float, HistoryView | None]] = OrderedDict()
 
     def of(self, node: str, sensor: str, range_: Range) -> HistoryView | None:
         """None: the history has no such sensor. Raises Problem if it cannot be read."""
         from gateway.history import query  # noqa: PLC0415 - not without a history
 
         key = node, sensor, range_.from_ms, range_.to_ms
-        now_s = self._monotonic()
-        with self._lock:
-            kept = self._kept.get(key)
-        if kept is not None and now_s - kept[0] < KEPT_S:
+        if (kept := self._fresh(key)) is not None:
             return kept[1]
-        if not self._reading.acquire(timeout=WAIT_S):
+        # Who waits has a thread that probes need too: after one has waited in vain, the next do not.
+        patience_s = 0.0 if self._monotonic() < self._slow_until_s else WAIT_S
+        if not self._reading.acquire(timeout=patience_s):
+            if patience_s:
+                self._slow_until_s = self._monotonic() + SLOW_S
             detail = f"the history's database is slow: {AT_ONCE} still wait for it"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
         try:
+            if (kept := self._fresh(key)) is not None:  # who went first has asked the same
+                return kept[1]
             with self._watch.read() as connection:
                 view = query.history(connection, node, sensor, range_.from_ms, range_.to_ms, POINTS)
+            self._slow_until_s = float("-inf")
+            with self._lock:
+                self._kept[key] = (self._monotonic(), view)
+                self._kept.move_to_end(key)
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
         finally:
             self._reading.release()
-        with self._lock:
-            self._kept[key] = (now_s, view)
-            self._kept.move_to_end(key)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
         return view
+
+    def _fresh(self, key: Asked) -> tuple[float, HistoryView | None] | None:
+        with self._lock:
+            kept = self._kept.get(key)
+        return kept if kept is not None and self._monotonic() - kept[0] < KEPT_S else None
 
 
 def labels() -> Labels:

@@ -35,7 +35,7 @@ class Shown(NamedTuple):
     as_table: bool
     points: list[Point | None]
     chart: Markup
-    caption: str
+    ends: tuple[datetime, datetime]
     wider: str
     csv: str
     from_local: str
@@ -136,14 +136,13 @@ def _range_names() -> dict[str, str]:
 def _shown(found: Any, range_: past.Range, now: datetime, *, as_table: bool) -> Shown:
     wider = past.wider(range_, now)
     begin, end = past.iso(range_.from_ms), past.iso(range_.to_ms)
-    words = past.labels()
     csv = f"/api/v1{request.path}/history?format=csv&from={begin}&to={end}"
     return Shown(
         range=range_.name,
         as_table=as_table,
         points=found.points if as_table else [],
-        chart=Markup("") if as_table else chart(found, labels=words),
-        caption=words.title.format(begin=words.moment(found.from_), end=words.moment(found.to)),
+        chart=Markup("") if as_table else chart(found, labels=past.labels()),
+        ends=(found.from_, found.to),
         wider=rendering.with_query(
             **{"range": None, "from": past.iso(wider.from_ms), "to": past.iso(wider.to_ms)}
         ),

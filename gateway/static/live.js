@@ -114,9 +114,19 @@ function place(key) {
   return element;
 }
 
+// What the page says of a sensor until the stream does, if it ever does: enough for it to grow old.
+function written(element) {
+  const { from, interval } = element.querySelector(".age").dataset;
+  if (!from) return null;
+  const [node, sensor] = element.dataset.sensor.split("/");
+  const since = element.querySelector(".since time").dateTime || null;
+  const interval_s = interval ? Number(interval) : null;
+  return { node, sensor, state: element.dataset.state, since, age_from: from, interval_s };
+}
+
 function adopt() {
   for (const element of document.querySelectorAll("[data-sensor]")) {
-    cards.set(element.dataset.sensor, { element, view: null, shown: element.dataset.state });
+    cards.set(element.dataset.sensor, { element, view: written(element), shown: element.dataset.state });
   }
 }
 
@@ -161,9 +171,11 @@ function tick(card) {
   const when = element.querySelector(".since");
   const time = when.querySelector("time");
   when.hidden = since === null || state === "live"; // how old a live value is, its age says
-  if (since !== null && time.dateTime !== since) {
+  const today = new Date().toDateString(); // a moment of today is without its date, until tomorrow
+  if (since !== null && (time.dateTime !== since || card.day !== today)) {
     time.dateTime = since;
     setText(time, moment(since));
+    card.day = today;
   }
   if (card.shown !== state || element.dataset.state !== state) {
     if (card.shown !== undefined) announce(`${view.node} ${view.sensor}: ${texts[state]}`);
@@ -261,17 +273,26 @@ function seenOrNot() {
   }
 }
 
+// It is remembered by now. In the address it would be chosen again with each renewal, against what
+// was chosen in another window since.
+function forgetChoice() {
+  const address = new URL(location);
+  for (const name of ["lang", "units"]) address.searchParams.delete(name);
+  if (navigator.cookieEnabled && address.href !== location.href) history.replaceState(null, "", address);
+}
+
 // Begin. `changed` is called after all that one event brought, and when time alone changed a state.
 export function start(changed = () => {}) {
   onChange = changed;
   adopt();
   localise(document);
+  forgetChoice();
   seenOrNot();
   document.addEventListener("visibilitychange", seenOrNot);
   addEventListener("pagehide", () => source?.close());
   addEventListener("pageshow", (event) => event.persisted && seenOrNot());
   setInterval(() => {
-    if (source?.readyState === EventSource.OPEN && Date.now() - heardMs > SILENCE_MS) {
+    if (!document.hidden && Date.now() - heardMs > SILENCE_MS) {
       setConnected(false);
       open();
     }

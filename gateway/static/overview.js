@@ -1,5 +1,5 @@
 // The overview: cards in the order that is asked for, problems first unless it is another.
-import { cards, fill, plural, setText, start, stateOf, status, texts } from "./live.js";
+import { cards, fill, plural, setText, settings, start, stateOf, status, texts } from "./live.js";
 import { keepNew } from "./renew.js";
 
 const TOOLS_FROM = 5; // fewer need no search
@@ -88,4 +88,4 @@ start(() => {
   summarise();
   arrange();
 });
-keepNew(() => "/trends", 60000);
+keepNew(() => `/trends?lang=${settings.language}&units=${settings.units}`, 60000);

@@ -1,10 +1,13 @@
 // A sensor's page: its values live, and its past, whose every view has an address.
 import { enhance } from "./chart.js";
 import { settings, start } from "./live.js";
-import { keepNew, renew } from "./renew.js";
+import { Unwanted, keepNew, markStale, renew } from "./renew.js";
+
+const LONGEST_MS = 20 * 365 * 86400000; // as in past.py
 
 let chart = null;
 let going = null;
+let missed = false; // what the address says could not be had yet
 
 const past = () => document.getElementById("past");
 
@@ -15,17 +18,12 @@ function dress() {
   past().querySelector(".free .zone")?.remove(); // the chart has a zone of its own
   // What the form asks for is local time, as what the chart shows is.
   for (const input of past().querySelectorAll("input[type=datetime-local]")) {
-    const date = new Date(`${input.value}Z`);
+    const date = new Date(`${input.defaultValue}Z`); // a browser that reloads may keep our own value
     if (!Number.isNaN(date.getTime())) input.value = local(date);
   }
 }
 
-function replaced(part, focused) {
-  if (part.id !== "past") return;
-  dress();
-  // Who zooms by keys goes on with them.
-  if (focused && focused.matches("figure.chart > svg")) part.querySelector("figure.chart > svg")?.focus({ preventScroll: true });
-}
+const replaced = (part) => part.id === "past" && dress();
 
 function local(date) {
   const shifted = new Date(date.getTime() - date.getTimezoneOffset() * 60000);
@@ -40,8 +38,13 @@ async function go(url, { push = true } = {}) {
   past().setAttribute("aria-busy", "true");
   try {
     await renew(url, { replaced, signal: mine.signal });
-  } catch {
-    if (!mine.signal.aborted) location.assign(url); // the server says what is wrong better than we can
+    missed = false;
+    markStale(false);
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    if (error instanceof Unwanted) location.assign(url); // it says what is wrong better than we can
+    missed = true; // it is away: what is here stays, and this comes when it does
+    markStale(true);
   }
   if (mine === going) past().removeAttribute("aria-busy");
 }
@@ -55,9 +58,13 @@ function query(changes) {
   return `${location.pathname}?${now}`;
 }
 
+// Fingers ask for more than there can be: it is cut to what is answered.
 function onRange(fromMs, toMs) {
-  const [from, to] = [fromMs, toMs].map((ms) => new Date(Math.round(ms)).toISOString());
-  go(query({ range: null, from, to }));
+  const middle = (fromMs + toMs) / 2;
+  const half = Math.min(toMs - fromMs, LONGEST_MS) / 2;
+  const ends = [Math.max(0, middle - half), Math.max(86400000, middle + half)];
+  const [from, to] = ends.map((ms) => new Date(Math.round(ms)).toISOString());
+  return go(query({ range: null, from, to }));
 }
 
 document.addEventListener("click", (event) => {
@@ -79,4 +86,4 @@ start();
 dress();
 // Nothing is taken from under the hands of who is choosing a range or reading the chart.
 const inUse = () => past().querySelector("details[open]") || past().matches(":hover, :focus-within");
-keepNew(() => location.href, 30000, { may: () => !inUse(), replaced });
+keepNew(() => location.href, 30000, { may: () => missed || !inUse(), replaced });

@@ -82,9 +82,9 @@ def test_what_cannot_be_renewed_is_not_called_complete_any_more(
     past.readings(range(1, 4))
     page.goto(system.url)
     until(page, "whole")
-    page.route("**/trends", lambda route: route.abort())
+    page.route("**/trends?*", lambda route: route.abort())
     until(page, "")
-    page.unroute("**/trends")
+    page.unroute("**/trends?*")
     until(page, "whole")
 
 

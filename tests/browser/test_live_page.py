@@ -76,7 +76,8 @@ def test_a_choice_of_unit_stays_with_what_is_looked_at(system: System, page: Pag
     opened(page, system)
     page.evaluate("() => history.replaceState(null, '', '?q=aula&sort=name')")  # as the tools do
     page.get_by_role("link", name="grados Fahrenheit").click()
-    page.wait_for_url("**/?q=aula&sort=name&units=f")
+    expect(page.locator(f"{card()} .values .unit").first).to_have_text("°F")
+    expect(page).to_have_url(f"{system.url}/?q=aula&sort=name")
 
 
 def test_what_the_page_shows_is_what_the_api_says(system: System, page: Page) -> None:

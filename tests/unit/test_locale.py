@@ -116,9 +116,8 @@ def test_templates_write_temperatures_in_the_unit_that_was_chosen(client: FlaskC
     assert rendered(client, template, "/?units=f") == "75,2 °F –"
     assert rendered(client, template, "/?units=f&lang=en") == "75.2 °F –"
     assert rendered(client, "{{ -40|temperature }}", "/?units=f") == "-40,0"
-    assert rendered(client, "{{ choice().tag }}", "/?lang=en") == "en-GB"
-    assert rendered(client, "{{ 12345|whole }} {{ now|moment }} {{ day(now, now) }}", now=NOW) == (
-        "12.345 23 nov 2026, 9:05:00 UTC 23 de noviembre"
+    assert rendered(client, "{{ 12345|whole }} {{ now|moment }}", now=NOW) == (
+        "12.345 23 nov 2026, 9:05:00 UTC"
     )
     assert rendered(client, "{{ age(now, now) }}", now=NOW) == "hace 0 s"
 

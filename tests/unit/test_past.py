@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -10,6 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Connection
 
 from gateway import locale
+from gateway import past as past_module
 from gateway.history import query
 from gateway.history.moments import LATEST_MS
 from gateway.history.views import HistoryView
@@ -20,6 +24,8 @@ from gateway.past import (
     KEPT_S,
     POINTS,
     RANGES_MS,
+    SLOW_S,
+    WAIT_S,
     Range,
     asked_range,
     iso,
@@ -28,6 +34,7 @@ from gateway.past import (
 )
 from gateway.past import Past as Kept
 from gateway.problems import Problem
+from tests.support import PATIENCE_S
 from tests.unit.past import BEGIN, Past, away, ms
 from tests.unit.told import Told, make_client
 
@@ -257,27 +264,51 @@ def test_what_cannot_be_read_is_not_kept(
     assert of(kept) is not None
 
 
-def test_of_a_database_that_is_slow_not_all_threads_wait(
+def test_those_who_ask_the_same_at_once_ask_the_database_once(
+    past: Past, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as may read at once do; who waits for them is told what they were."""
+    past.readings(range(1, 10))
+    kept, reads = Kept(watch), list[object]()
+    history, begun, go = query.history, threading.Semaphore(0), threading.Event()
+
+    def slow(*arguments: Any) -> HistoryView | None:
+        reads.append(arguments)
+        begun.release()
+        assert go.wait(PATIENCE_S)
+        return history(*arguments)
+
+    monkeypatch.setattr(query, "history", slow)
+    monkeypatch.setattr(past_module, "WAIT_S", PATIENCE_S)
+    with ThreadPoolExecutor(6) as threads:
+        asked = [threads.submit(of, kept) for _ in range(6)]
+        assert all(begun.acquire(timeout=PATIENCE_S) for _ in range(AT_ONCE))
+        go.set()
+        views = [one.result() for one in asked]
+    assert len({view.to_json() for view in views if view is not None}) == 1
+    assert None not in views
+    assert len(reads) == AT_ONCE
+
+
+def test_while_a_database_hangs_only_the_first_wait_for_it(
     past: Past, watch: Watch, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     past.readings([1])
     kept = Kept(watch, monotonic=told.clock.monotonic)
-    first = of(kept)
-    monkeypatch.setattr("gateway.past.WAIT_S", 0.0)
-    with kept._reading, kept._reading:
-        assert AT_ONCE == 2
-        with pytest.raises(Problem, match="slow") as refused:
-            of(kept, 30)
-        assert (refused.value.status, refused.value.retry_after_s) == (503, 5)
-        assert of(kept) is first  # which needs no database
-    assert of(kept, 30) is not None
-    # one that fails does not keep its place
+    waited: list[float] = []
+
+    def in_vain(*, timeout: float) -> bool:
+        waited.append(timeout)
+        return False
+
     with monkeypatch.context() as patch:
-        away(patch)
-        for _ in range(2 * AT_ONCE):
-            with pytest.raises(Problem, match="away"):
-                of(kept, 31)
-    assert of(kept, 31) is not None
+        patch.setattr(kept._reading, "acquire", in_vain)
+        for passes_s in (0, SLOW_S - 0.001, 0.001):
+            told.clock.pass_(passes_s)
+            with pytest.raises(Problem, match="slow"):
+                of(kept)
+    assert waited == [WAIT_S, 0, WAIT_S]
+    assert of(kept) is not None
 
 
 # ---- words

@@ -236,7 +236,7 @@ def test_the_table_has_every_point_and_its_gaps(client: FlaskClient, past: Past)
     assert page.all("#past figure") == []
     table = page.one("#past table")
     assert table.one("caption").text == (
-        "Temperature and humidity from 3 May 2026 08:00 to 3 May 2026 08:06, UTC"
+        "Temperature and humidity, 3 May 2026, 08:00:00 UTC – 3 May 2026, 08:06:40 UTC"
     )
     assert table.texts("th[scope=col]") == [
         *("Time", "Readings"),
