@@ -24,6 +24,13 @@ from tests.support import eventually
 
 REST_S, LOAD_S, AWAY_S = 120.0, 60.0, 30.0
 VIEWERS = 100
+SENSOR = "/sensors/pi-1/s0"
+# In the load, one after the other: every page in both languages, and what programs ask for.
+PAGES = ("/", "/system", "/kiosk", SENSOR, f"{SENSOR}?range=1y", f"{SENSOR}?view=table")
+PATHS = (
+    *(f"{page}{'&' if '?' in page else '?'}lang={code}" for page in PAGES for code in ("es", "en")),
+    *("/metrics", "/api/v1/sensors", f"/api/v1{SENSOR}/history"),
+)
 REST = {"BRISA_SENSORS": "aula=replay;patio=replay,model=dht22"}
 # 40 readings a second
 LOAD = {"BRISA_SENSORS": ";".join(f"s{n}=replay" for n in range(8)), "BRISA_INTERVAL_S": "0.2"}
@@ -104,8 +111,8 @@ def _drain(stream: socket.socket) -> None:
 def _load(four: Together) -> None:
     end_s = time.monotonic() + LOAD_S
     while time.monotonic() < end_s:
-        for path in ("/", "/metrics", "/api/v1/sensors", "/api/v1/sensors/pi-1/s0/history"):
-            four.get(path)
+        for path in PATHS:
+            four.get(path).raise_for_status()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ bytecode, and on a read-only root it would be compiled anew at every start.
 
 from __future__ import annotations
 
+import codecs
 import compileall
 import contextlib
 import importlib
@@ -21,6 +22,8 @@ from pathlib import Path
 
 # Nothing in an image changes: nothing to compare at each import.
 MODE = py_compile.PycInvalidationMode.UNCHECKED_HASH
+# What Python imports by itself when a host's name is looked up, and when a template is read.
+CODECS = ("idna", "unicode_escape")
 
 
 def main(root: Path, packages: list[str]) -> int:
@@ -46,6 +49,8 @@ def main(root: Path, packages: list[str]) -> int:
             # a migration, for one, is imported by its tool alone
             with contextlib.suppress(Exception):
                 importlib.import_module(module.name)
+    for codec in CODECS if packages else ():
+        codecs.lookup(codec)
     for source in sorted(_python_s_own()) if packages else ():
         cached = importlib.util.cache_from_source(str(source), optimization=2)
         target = root / Path(cached).relative_to("/")

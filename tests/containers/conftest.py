@@ -132,13 +132,27 @@ def images(podman: Podman, base_images: None) -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="session")
-def arm_edge(podman: Podman) -> str:
-    """The edge's for linux/arm/v7, run by qemu."""
+def arm_base(podman: Podman) -> str:
+    """Python for linux/arm/v7, run by qemu."""
     if not Path("/usr/lib/binfmt.d/qemu-arm.conf").exists() or shutil.which("debootstrap") is None:
         pytest.skip("needs qemu-user-static and debootstrap: apt-get install both")
     script = Path(__file__).parent / "arm-base"
     done = podman.attempt(str(script), str(CACHE / "python-armhf.tar"), PYTHON_ARM)
     assert done.returncode == 0, done.stderr
+    return PYTHON_ARM
+
+
+@pytest.fixture(scope="session")
+def arm_edge(podman: Podman, arm_base: str) -> str:
+    return _for_arm(podman, arm_base, "edge")
+
+
+@pytest.fixture(scope="session")
+def arm_gateway(podman: Podman, arm_base: str) -> str:
+    return _for_arm(podman, arm_base, "gateway")
+
+
+def _for_arm(podman: Podman, base: str, name: str) -> str:
     registry = "localhost/brisa-test"
-    built(podman, "--platform", "linux/arm/v7", "edge", BASE=PYTHON_ARM, REGISTRY=registry)
-    return image("edge", registry)
+    built(podman, "--platform", "linux/arm/v7", name, BASE=base, REGISTRY=registry)
+    return image(name, registry)

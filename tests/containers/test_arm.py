@@ -1,8 +1,9 @@
-"""The edge's image for a 32-bit Raspberry Pi OS, built and run on an emulated processor."""
+"""The images for a 32-bit Raspberry Pi OS, built and run on an emulated processor."""
 
 from __future__ import annotations
 
 from tests.containers.conftest import GROUP, Podman
+from tests.containers.in_image import WELL, pages_in
 
 pytestmark = [*GROUP]
 
@@ -25,3 +26,16 @@ def test_what_was_compiled_is_for_the_processor(podman: Podman, arm_edge: str) -
         "import gpiod._ext, pydantic_core, Adafruit_DHT.Raspberry_Pi_2_Driver as pi; print('ok')"
     )
     assert podman.once(arm_edge, "--entrypoint=python", command=["-c", script]) == "ok"
+
+
+def test_the_gateway_makes_its_pages_on_arm_v7(podman: Podman, arm_gateway: str) -> None:
+    assert podman.inspect(arm_gateway, "{{.Architecture}}") == "arm"
+    assert podman.once(arm_gateway, "--entrypoint=uname", command=["-m"]) == "armv7l"
+    assert pages_in(podman, arm_gateway, "--memory=128m") == WELL
+
+
+def test_what_the_gateway_needs_is_for_the_processor(podman: Podman, arm_gateway: str) -> None:
+    script = (
+        "import pydantic_core, psycopg.pq, sqlalchemy, pymysql; print(psycopg.pq.__impl__, 'ok')"
+    )
+    assert podman.once(arm_gateway, "--entrypoint=python", command=["-c", script]) == "python ok"
