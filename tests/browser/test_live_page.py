@@ -162,7 +162,8 @@ def test_a_sensor_that_answers_wrongly_is_retrying_then_broken_and_live_again(
 
 def test_an_edge_that_hangs_is_late_and_live_again(mosquitto: RunningBroker, page: Page) -> None:
     # a broker says that a node is offline after one and a half keep-alives
-    with running_system(mosquitto, edge_env={"BRISA_KEEPALIVE_S": "60"}) as system:
+    env = {"BRISA_KEEPALIVE_S": "60", "BRISA_INTERVAL_S": "2"}
+    with running_system(mosquitto, edge_env=env) as system:
         page.goto(system.url)
         aula = page.locator(card())
         expect(aula).to_have_attribute("data-state", "live")

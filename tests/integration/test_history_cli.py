@@ -387,6 +387,9 @@ def test_ctrl_c_ends_it_quietly(sqlite: Database, tmp_path: Path) -> None:
     with Process(*command, env=sqlite.env) as importer:
         # that it can be opened for writing means that the other side reads
         writing = eventually("it reads", lambda: os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        # a signal that comes just before read() begins is only seen when that returns
+        waits = Path(f"/proc/{importer.popen.pid}/wchan")
+        eventually("it waits in read()", lambda: "pipe_read" in waits.read_text())
         assert importer.stop(signal.SIGINT) == 130
         os.close(writing)
         assert importer.output == ""
