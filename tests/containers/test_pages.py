@@ -30,7 +30,7 @@ SAYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "/kiosk": ("Pantalla de pared", r"Temperatura \d+,\d\b", "En vivo"),
         SENSOR: (
             "Salud del sensor",
-            "Controlador",
+            "Aceptadas desde que arrancó el lector",
             r"Temperatura y humedad del \d+ de [a-z]+ de \d{4} \d\d:\d\d al ",
             r"Temperatura: mínimo \d+,\d",
         ),
@@ -44,7 +44,7 @@ SAYS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "/kiosk": ("Wall screen", r"Temperature \d+\.\d\b", "Live"),
         SENSOR: (
             "Health of the sensor",
-            "Driver",
+            "Accepted since the reader started",
             r"Temperature and humidity from \d+ [A-Z][a-z]+ \d{4} \d\d:\d\d to ",
             r"Temperature: lowest \d+\.\d",
         ),
