@@ -29,6 +29,7 @@ TEXTS: Mapping[str, str] = MappingProxyType(
         "sensors_0": marked("No sensor"),
         "troubled": marked("%(num)s in trouble"),
         "all_well": marked("all live"),
+        "range_order": marked("The beginning must be before the end."),
         "feed_lost": marked(
             "The gateway has lost the MQTT broker: what you see is the last it knew."
         ),

@@ -136,6 +136,9 @@ def _range_names() -> dict[str, str]:
 def _shown(found: Any, range_: past.Range, now: datetime, *, as_table: bool) -> Shown:
     wider = past.wider(range_, now)
     begin, end = past.iso(range_.from_ms), past.iso(range_.to_ms)
+    # A picture ends now at the latest: what has not come yet would look like a sensor that stopped.
+    if found.from_ < now < found.to:
+        found = found.model_copy(update={"to": now})
     csv = f"/api/v1{request.path}/history?format=csv&from={begin}&to={end}"
     return Shown(
         range=range_.name,

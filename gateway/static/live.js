@@ -206,9 +206,11 @@ function showFeed(feed) {
 }
 
 function setConnected(value) {
+  const changed = status.connected !== value;
   status.connected = value;
   root.dataset.connection = value ? "up" : "lost";
   document.getElementById("page-lost").hidden = value;
+  if (changed) onChange(); // all is well only where it can be known
 }
 
 let source = null;

@@ -1,6 +1,6 @@
 // A sensor's page: its values live, and its past, whose every view has an address.
 import { enhance } from "./chart.js";
-import { settings, start } from "./live.js";
+import { settings, start, texts } from "./live.js";
 import { Unwanted, keepNew, markStale, renew } from "./renew.js";
 
 const LONGEST_MS = 20 * 365 * 86400000; // as in past.py
@@ -77,7 +77,14 @@ document.addEventListener("click", (event) => {
 document.addEventListener("submit", (event) => {
   if (!past().contains(event.target)) return;
   event.preventDefault();
-  const [from, to] = ["from", "to"].map((name) => new Date(event.target.elements[name].value));
+  const inputs = ["from", "to"].map((name) => event.target.elements[name]);
+  const [from, to] = inputs.map((input) => new Date(input.value));
+  if (from >= to) {
+    inputs[0].setCustomValidity(texts.range_order);
+    inputs[0].reportValidity();
+    for (const input of inputs) input.oninput = () => inputs[0].setCustomValidity("");
+    return;
+  }
   go(query({ range: null, from: from.toISOString(), to: to.toISOString() }));
 });
 addEventListener("popstate", () => go(location.href, { push: false }));

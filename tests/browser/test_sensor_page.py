@@ -162,6 +162,23 @@ def test_the_csv_holds_what_the_api_gives_for_the_range(house: House, page: Page
     assert never_reloaded(page)
 
 
+def test_a_range_that_ends_before_it_begins_is_told_beside_its_field(
+    house: House, page: Page
+) -> None:
+    page.goto(house.system.url + LIVE)
+    page.locator(".free summary").click()
+    begin = page.locator(".free input[name=from]")
+    end = begin.input_value()
+    page.locator(".free input[name=to]").fill("2020-01-01T00:00")
+    page.get_by_role("button", name="Mostrar").click()
+    said = begin.evaluate("input => input.validationMessage")
+    assert said == "El comienzo tiene que ser anterior al final."
+    assert page.url == house.system.url + LIVE
+    page.locator(".free input[name=to]").fill("2040-01-01T00:00")
+    assert begin.evaluate("input => input.validationMessage") == ""
+    assert begin.input_value() == end
+
+
 def test_a_range_is_asked_for_in_local_time_and_is_one_of_utc(house: House, visit: Visit) -> None:
     page = visit(timezone_id="America/Bogota")  # UTC-5, without a summer time
     opened(page, house)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -269,6 +270,16 @@ def test_a_range_without_readings_says_so(client: FlaskClient, past: Past) -> No
     query = "&from=2020-01-01&to=2020-01-02"
     assert shown(client, f"{query}&view=table").texts("tbody tr") == ["No readings in this range."]
     assert "No readings in this time" in shown(client, query).one("#past figure").text
+
+
+def test_the_picture_ends_now_at_the_latest(client: FlaskClient, past: Past, told: Told) -> None:
+    """What has not come yet would look like a sensor that stopped."""
+    told.clock.now = BEGIN + timedelta(minutes=2)
+    past.readings(range(1, 20))
+    for name in ("1h", "24h", "1y"):
+        chart = json.loads(shown(client, f"&range={name}").one("figure.chart")["data-chart"])
+        ends = [datetime.fromtimestamp(chart[end] / 1000, UTC) for end in ("from", "to")]
+        assert ends == [BEGIN, told.clock.now], name
 
 
 def test_chart_and_table_lead_to_each_other_and_keep_the_range(
