@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -22,6 +24,10 @@ from tests.proxy import Proxy
 from tests.support import RunningBroker, running_broker
 
 NODES = ("pi-1", "pi-2")
+
+# A shell starts what runs behind it with Ctrl-C ignored, and so would all be that the tests start.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
