@@ -12,6 +12,7 @@ from gateway import formats, locale
 from gateway.history.sentences import sentence, state
 
 if TYPE_CHECKING:
+    from gateway.history.views import AuditView
     from gateway.history.watch import Seen, Watch
 
 
@@ -37,7 +38,7 @@ class Accounts:
     def __init__(self, watch: Watch | None, utcnow: Callable[[], datetime]) -> None:
         self._watch = watch
         self._utcnow = utcnow
-        self._made: dict[str, tuple[Seen, Mapping[tuple[str, str], Account]]] = {}
+        self._made: dict[str, tuple[AuditView, Mapping[tuple[str, str], Account]]] = {}
 
     def seen(self) -> Seen | None:
         return None if self._watch is None else self._watch.seen()
@@ -48,7 +49,7 @@ class Accounts:
         if seen is None or seen.audit is None:
             return {}
         made = self._made.get(language)
-        if made is None or made[0].audit is not seen.audit:
+        if made is None or made[0] is not seen.audit:
             now = self._utcnow()
             accounts = {
                 (one.node, one.sensor): Account(
@@ -56,7 +57,7 @@ class Accounts:
                 )
                 for one in seen.audit.sensors
             }
-            made = self._made[language] = (seen, accounts)
+            made = self._made[language] = (seen.audit, accounts)
         return made[1]
 
     def all_in_all(self) -> Summary | None:

@@ -11,11 +11,18 @@ from babel import Locale
 from babel.dates import format_datetime, format_skeleton
 from babel.numbers import format_decimal
 
-from gateway.catalogue import catalogue
+from gateway.catalogue import catalogue, marked
 
 # British English: the day before the month, as in Spanish.
 LOCALES: Mapping[str, str] = MappingProxyType({"es": "es", "en": "en_GB"})
 UNKNOWN = "–"
+_UNITS_S = {"d": 86400, "h": 3600, "min": 60, "s": 1}
+_AGES = {
+    "d": marked("%(num)s d ago"),
+    "h": marked("%(num)s h ago"),
+    "min": marked("%(num)s min ago"),
+    "s": marked("%(num)s s ago"),
+}
 # Babel takes 20 µs over a number; every visitor is shown the same ones.
 KEPT = 1024
 
@@ -47,23 +54,26 @@ def age(since: datetime | None, now: datetime, language: str) -> str:
     texts = catalogue(language)
     if since is None:
         return texts.gettext("of unknown age")
-    seconds = max(0, int((now - since).total_seconds()))
-    if seconds >= 86400:
-        return texts.gettext("%(num)s d ago") % {"num": seconds // 86400}
-    if seconds >= 3600:
-        return texts.gettext("%(num)s h ago") % {"num": seconds // 3600}
-    if seconds >= 60:
-        return texts.gettext("%(num)s min ago") % {"num": seconds // 60}
-    return texts.gettext("%(num)s s ago") % {"num": seconds}
+    number_of, unit = _largest(since, now)
+    return texts.gettext(_AGES[unit]) % {"num": number_of}
 
 
 def duration(since: datetime, now: datetime) -> str:
     """In the largest unit of which there is one; their signs are the same in every language."""
+    number_of, unit = _largest(since, now)
+    return f"{number_of} {unit}"
+
+
+def _largest(since: datetime, now: datetime) -> tuple[int, str]:
+    """How many of the largest unit of which there is one; of the smallest perhaps none."""
     seconds = max(0, int((now - since).total_seconds()))
-    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length_s:
-            return f"{seconds // length_s} {unit}"
-    return f"{seconds} s"
+    unit = next((unit for unit, length_s in _UNITS_S.items() if seconds >= length_s), "s")
+    return seconds // _UNITS_S[unit], unit
+
+
+def fahrenheit(value_c: float) -> float:
+    """°C as °F."""
+    return value_c * 9 / 5 + 32
 
 
 @lru_cache(maxsize=KEPT)

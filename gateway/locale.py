@@ -110,7 +110,7 @@ def whole(value: int) -> str:
 def temperature(value_c: float | None, digits: int = 1) -> str:
     """In the unit that was chosen."""
     if value_c is not None and current().units == "f":
-        value_c = value_c * 9 / 5 + 32
+        value_c = formats.fahrenheit(value_c)
     return number(value_c, digits)
 
 

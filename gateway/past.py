@@ -154,7 +154,7 @@ def labels() -> Labels:
         number=lambda value, digits: formats.number(value, language, digits),
         time=tick,
         moment=lambda at: f"{format_date(at, 'long', formats.locale(language))} {at:%H:%M}",
-        temperature=fahrenheit if choice.units == "f" else lambda value_c: value_c,
+        temperature=formats.fahrenheit if choice.units == "f" else lambda value_c: value_c,
         temperature_unit=locale.temperature_unit(),
         temperature_title=gettext("Temperature"),
         humidity_title=gettext("Humidity"),
@@ -180,10 +180,6 @@ def labels() -> Labels:
         reading=gettext("1 reading"),
         hint=gettext("Arrow keys: point by point. + and −: closer and wider. Escape: end."),
     )
-
-
-def fahrenheit(value_c: float) -> float:
-    return value_c * 9 / 5 + 32
 
 
 def iso(ms: int) -> str:

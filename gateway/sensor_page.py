@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask import Blueprint, Response, request
 from flask_babel import gettext
@@ -17,7 +17,7 @@ from gateway.accounts import Accounts
 from gateway.board import Board
 from gateway.charts import chart
 from gateway.history.moments import moment
-from gateway.history.views import Point
+from gateway.history.views import HistoryView, Point
 from gateway.problems import Problem
 from gateway.reasons import reason_in
 from gateway.views import SensorView
@@ -133,7 +133,7 @@ def _range_names() -> dict[str, str]:
     }
 
 
-def _shown(found: Any, range_: past.Range, now: datetime, *, as_table: bool) -> Shown:
+def _shown(found: HistoryView, range_: past.Range, now: datetime, *, as_table: bool) -> Shown:
     wider = past.wider(range_, now)
     begin, end = past.iso(range_.from_ms), past.iso(range_.to_ms)
     # A picture ends now at the latest: what has not come yet would look like a sensor that stopped.
