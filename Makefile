@@ -5,8 +5,8 @@ BIN    := $(VENV)/bin
 PORT   ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run images credentials certificates deploy undeploy test test-cluster chaos check \
-        bench lock schema texts screenshots clean
+.PHONY: help setup run images credentials certificates deploy undeploy test test-long test-all test-cluster \
+        chaos check bench lock schema texts screenshots clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,9 +43,15 @@ deploy: ## OVERLAY=pi|demo|ha into the cluster; REGISTRY=… takes our images fr
 undeploy: ## OVERLAY=… out of it; the history stays, unless PURGE=yes
 	@"$(PYTHON)" -m tools.deploy undeploy --overlay "$(OVERLAY)" $(if $(PURGE),--purge)
 
-test: $(VENV)/.dev ## every test, on real brokers, a real browser and a real kernel
+test: $(VENV)/.dev ## on real brokers, databases and a real browser; ARGS for pytest
 	@tools/packages
-	@$(BIN)/python -m pytest --ignore tests/cluster -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -m "not long" --ignore tests/cluster -n 4 --dist loadgroup $(ARGS)
+
+test-long: $(VENV)/.dev ## the rest: images, also for arm, a virtual Pi, long chaos
+	@tools/packages --long
+	@$(BIN)/python -m pytest -m long --ignore tests/cluster -n 4 --dist loadgroup $(ARGS)
+
+test-all: test test-long ## every test that needs no cluster
 
 test-cluster: $(VENV)/.dev ## on the Kubernetes that KUBECONFIG names, or on ../shared/cluster
 	@tools/packages

@@ -13,8 +13,6 @@ from tests.played import PlayedNode
 from tests.support import RunningBroker
 from tests.system import System
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 LIVE = "/sensors/pi-1/live"
 PATHS = (

@@ -19,7 +19,6 @@ from gateway.history.views import Extremes, HistoryView, Point
 from tests.browser.conftest import Watched
 from tests.support import PATIENCE_S
 
-pytestmark = pytest.mark.xdist_group("browser")
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 BEGIN = datetime(2026, 5, 3, 8, 0, tzinfo=UTC)

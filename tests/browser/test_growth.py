@@ -12,8 +12,6 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import House, Visit, card
 from tests.played import PlayedNode
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 SENSORS = 20
 ROUNDS = 360  # of readings: half an hour, one each 5 s
 EACH_S = 5
@@ -73,7 +71,14 @@ def half_an_hour(page: Page, node: PlayedNode, rounds: int) -> None:
     expect(page.locator(card("pi-1/s00"))).to_have_attribute("data-state", "live")
 
 
-@pytest.mark.parametrize("path", ["/", "/sensors/pi-1/s00?range=1h", "/kiosk"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        pytest.param("/sensors/pi-1/s00?range=1h", marks=pytest.mark.long),
+        pytest.param("/kiosk", marks=pytest.mark.long),
+    ],
+)
 def test_half_an_hour_of_updates_leaves_nothing_behind(
     house: House, crowd: PlayedNode, visit: Visit, path: str
 ) -> None:

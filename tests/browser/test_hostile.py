@@ -15,8 +15,6 @@ from broker.contract import Kind, Topics
 from tests.browser.conftest import House, Visit, card
 from tests.support import eventually
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 EVIL = (
     "<script>window.hit = 1</script><img src=x onerror='window.hit = 2'>"
     "<style>body { display: none }</style></p></article><b id='evil'>bold</b>"

@@ -15,8 +15,6 @@ from tests.support import RunningBroker
 from tests.system import System
 from tests.unit.past import Past
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 @pytest.fixture
 def past(sqlite: Database) -> Iterator[Past]:

@@ -9,8 +9,6 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import House, Visit, card, mark, never_reloaded
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def opened(page: Page, house: House, path: str = "/") -> None:
     page.goto(house.system.url + path)

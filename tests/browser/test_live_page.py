@@ -15,8 +15,6 @@ from tests.browser.conftest import Visit, card, mark, never_reloaded
 from tests.support import RunningBroker, eventually, python
 from tests.system import System, captures, running_system
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 @pytest.fixture
 def system(any_broker: RunningBroker) -> Iterator[System]:

@@ -8,8 +8,6 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import House, Visit
 from tests.support import eventually
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 LIVE = "/sensors/pi-1/live"
 PATHS = (
     "/",

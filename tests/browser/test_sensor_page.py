@@ -18,8 +18,6 @@ from tests.support import RunningBroker
 from tests.system import System
 from tests.unit.past import parsed_csv
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 LIVE = "/sensors/pi-1/live"
 CHART = "figure.chart[data-interactive] > svg"
 

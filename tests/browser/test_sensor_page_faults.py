@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import House, Visit, card, look_again, mark, never_reloaded
 from tests.support import eventually
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 PATH = "/sensors/pi-1/live"
 ALL = re.compile(r"/sensors/pi-1/live(\?|$)")

@@ -17,8 +17,6 @@ from tests.support import RunningBroker
 from tests.system import System, running_system
 from tests.unit.past import Past
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 def services(page: Page) -> dict[str, str]:
     """The state of each part, by its English name."""

@@ -20,6 +20,7 @@ YEARS_S = 3 * 365 * 86_400.0
 SMALLEST_JOURNAL = {"BRISA_JOURNAL_BYTES": "65536"}
 
 
+@pytest.mark.long
 def test_exactly_what_aged_out_is_lost(mosquitto: RunningBroker, sqlite: Database) -> None:
     with running(mosquitto, sqlite, edge_env=SMALLEST_JOURNAL) as chaos:
         chaos.caught_up()

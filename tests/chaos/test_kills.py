@@ -37,6 +37,7 @@ def test_each_alone(mosquitto: RunningBroker, database: Database) -> None:
         assert not truth.lies
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_fifty_at_random_times(
     mosquitto: RunningBroker, database: Database, chance: random.Random

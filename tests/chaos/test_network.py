@@ -93,6 +93,7 @@ def test_both_are_cut_off(mode: Mode, mosquitto: RunningBroker, sqlite: Database
         lines.chaos.prove()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("held", ["edge", "recorder"])
 def test_a_half_open_connection_for_longer_than_every_keep_alive(
     held: str, mosquitto: RunningBroker, sqlite: Database
@@ -112,6 +113,7 @@ def test_a_half_open_connection_for_longer_than_every_keep_alive(
         lines.chaos.prove()
 
 
+@pytest.mark.long
 def test_a_network_slower_than_the_sensor(mosquitto: RunningBroker, sqlite: Database) -> None:
     """QoS 1 with a bounded number in flight carries less than 50 a second: live ones fall out."""
     with through_proxies(mosquitto, sqlite) as lines:

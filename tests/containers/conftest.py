@@ -30,7 +30,7 @@ events_logger = "file"
 """
 # One after the other, in one process: they share the images, and the machine has two cores. The
 # first of all builds them, and makes what they are based on: minutes.
-GROUP = (pytest.mark.xdist_group("containers"), pytest.mark.timeout(1500))
+GROUP = (pytest.mark.long, pytest.mark.xdist_group("containers"), pytest.mark.timeout(1500))
 
 
 class Podman:

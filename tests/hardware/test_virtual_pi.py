@@ -20,7 +20,7 @@ from edge.frame import Model
 from tests.support import PATIENCE_S, RunningBroker
 
 # One worker for all: they share what `build` makes, and each boots a machine.
-pytestmark = [pytest.mark.virtual_pi, pytest.mark.xdist_group("virtual_pi")]
+pytestmark = [pytest.mark.long, pytest.mark.virtual_pi, pytest.mark.xdist_group("virtual_pi")]
 
 VirtualPi = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[2]

@@ -160,6 +160,7 @@ def audit(history: Path) -> tuple[int, str]:
         return process.wait(), process.output
 
 
+@pytest.mark.long
 def test_nothing_is_lost_when_it_is_killed_ten_times(tmp_path: Path) -> None:
     """In turn it alone, whose programs end with it, and all of it at once; also while it starts."""
     state = tmp_path / "state"
