@@ -5,16 +5,20 @@ Only the standard library: these commands run on any machine with Python, withou
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-NOISE = re.compile(r"[EIW]\d{4} ")
+# a line of kubectl's own log (klog); the error that ends kubectl may be in one, as a Go string
+LOG_LINE = re.compile(r"[EFIW]\d{4} ")
+LOGGED_ERROR = re.compile(r'"command failed" err=("(?:[^"\\]|\\.)*")')
 UNREACHED = re.compile(r"dial tcp |was refused - |no route to host|timeout|deadline exceeded")
 NAMESPACE = "brisa"
 K3S_CONFIG = Path("/etc/rancher/k3s/k3s.yaml")
@@ -112,10 +116,20 @@ def _explained(said: str) -> str:
     for name in filter(None, config.split(os.pathsep)):
         if not Path(name).exists():
             return f"KUBECONFIG={config}: there is no such file"
-    # without the lines in which its client library talks to itself
-    said = "\n".join(line for line in said.splitlines() if not NOISE.match(line))
+    said = "\n".join(_errors(said.splitlines())) or said
     if "localhost:8080" in said or "current-context is not set" in said:
         return "no cluster is named: export KUBECONFIG=FILE, or run this on the K3s server"
     if UNREACHED.search(said):
         return f"the cluster does not answer: {said.splitlines()[-1][-200:]}"
     return said
+
+
+def _errors(lines: Iterable[str]) -> Iterator[str]:
+    """What kubectl says to its user, without what its client library logs."""
+    for line in lines:
+        if not LOG_LINE.match(line):
+            yield line
+        elif match := LOGGED_ERROR.search(line):
+            # Go and JSON quote alike but for control characters, which no path or name has
+            with contextlib.suppress(ValueError):
+                yield json.loads(match[1])

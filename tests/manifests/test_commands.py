@@ -116,6 +116,12 @@ def test_deploy_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixt
             "no cluster is named",
         ),
         ("Error from server (NotFound): pods", "Error from server (NotFound): pods"),
+        (
+            'E1127 06:09:01.008945    2081 run.go:72] "command failed" err="accumulating resources:'
+            ' no such file \\"tls.key\\""',
+            'accumulating resources: no such file "tls.key"',
+        ),
+        ('E1127 06:09:01.0 2081 run.go:72] "Unhandled"', "E1127 06:09:01.0 2081 run.go:72]"),
     ],
 )
 def test_what_kubectl_says_is_put_so_that_it_helps(
