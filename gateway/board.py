@@ -1,12 +1,14 @@
 """The board: every sensor's latest state, as bytes ready to send.
 
 Pure: no I/O, no thread of its own, its clocks are passed in. A message costs what its own sensor
-costs; the JSON of a sensor is made when someone asks for it, and once for each change. Only
-`tick` looks at all sensors, about once a second, at one number of each.
+costs; the JSON of a sensor is made when someone asks for it, and once for each change. Whether a
+sensor is late is decided whenever somebody asks. The board knows a moment before which no sensor
+turns late, so that only then all sensors are looked at, at one number of each.
 """
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -68,6 +70,7 @@ class Board:
         self._changed: OrderedDict[Key, None] = OrderedDict()  # the last to change is last
         self._removed: dict[Key, int] = {}  # and at which version
         self._oldest_delta = 0
+        self._late_at_s = math.inf  # no sensor turns late before that
         self._full: Snapshot | None = None
         self._deltas: dict[int, Snapshot] = {}
 
@@ -104,19 +107,18 @@ class Board:
     def feed_lost(self) -> None:
         self._take_feed(connected=False)
 
-    def tick(self) -> None:
-        """Let time pass: what was live may be late by now."""
-        now_s = self._monotonic()
+    def tick(self) -> float:
+        """Let time pass. Returns when it should be called next, on the monotonic clock."""
         with self._lock:
-            for sensor in self._sensors.values():
-                if sensor.state is ViewState.LIVE and not sensor.is_fresh(now_s):
-                    self._judge(sensor)
+            self._let_time_pass()
+            return self._late_at_s
 
     # ---- what viewers ask
 
     def full(self) -> Snapshot:
         """A `SensorList` as JSON."""
         with self._lock:
+            self._let_time_pass()
             if self._full is None:
                 body = self._head() + b'"sensors":[%s]}' % _joined(self._in_order())
                 self._full = Snapshot(self.version, body)
@@ -125,6 +127,7 @@ class Board:
     def delta(self, since_version: int) -> Snapshot | None:
         """`Changes` since a version of this epoch as JSON; None: too long ago, send all."""
         with self._lock:
+            self._let_time_pass()
             if not self._oldest_delta <= since_version <= self.version:
                 return None
             delta = self._deltas.get(since_version)
@@ -136,12 +139,14 @@ class Board:
     def sensor(self, node: str, sensor: str) -> Snapshot | None:
         """A `SensorView` as JSON; None: no such sensor."""
         with self._lock:
+            self._let_time_pass()
             found = self._sensors.get((node, sensor))
             return None if found is None else Snapshot(found.version, found.json())
 
     def view(self, node: str, sensor: str) -> SensorView | None:
         """None: no such sensor."""
         with self._lock:
+            self._let_time_pass()
             found = self._sensors.get((node, sensor))
             return None if found is None else found.view()
 
@@ -154,6 +159,7 @@ class Board:
     def nodes(self) -> list[NodeView]:
         """Every node by its name, also one of which only its status is known."""
         with self._lock:
+            self._let_time_pass()
             return [self._nodes[name].view(name) for name in sorted(self._nodes)]
 
     def knows(self, topic: Topic) -> bool:
@@ -171,6 +177,7 @@ class Board:
     def views(self) -> list[SensorView]:
         """Every sensor, by node and name."""
         with self._lock:
+            self._let_time_pass()
             return [sensor.view() for sensor in self._in_order()]
 
     def fresh(self) -> set[Key]:
@@ -185,6 +192,15 @@ class Board:
             }
 
     # ---- with the lock held
+
+    def _let_time_pass(self) -> None:
+        """Judge again what was live, if any of it may be late by now."""
+        if self._monotonic() <= self._late_at_s:
+            return
+        self._late_at_s = math.inf
+        for sensor in self._sensors.values():
+            if sensor.state is ViewState.LIVE:
+                self._judge(sensor)
 
     def _take_feed(self, *, connected: bool) -> None:
         with self._lock:
@@ -270,6 +286,8 @@ class Board:
             sensor.fragment = None
             self._changed[sensor.key] = None
             self._changed.move_to_end(sensor.key)
+        if sensor.state is ViewState.LIVE:
+            self._late_at_s = min(self._late_at_s, sensor.late_at_s)
 
     def _next_version(self) -> int:
         self.version += 1

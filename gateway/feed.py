@@ -8,6 +8,7 @@ of each topic, so that a flood costs little more than receiving it.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -79,6 +80,8 @@ class Feed:
         self._worker = threading.Thread(target=self._run, name="feed", daemon=True)
         self._progress_s = 0.0
         self._caught_up = False
+        self._late_at_s = math.inf
+        self._told_version = board.version
 
     def watch(self, session: SessionLike) -> None:
         """Ask this session for its health from now on."""
@@ -163,27 +166,19 @@ class Feed:
             self._progress_s = now_s = self._monotonic()
             if now_s >= next_tick_s:
                 next_tick_s = now_s + TICK_S
-                self._tick()
+                self._rejections.report_if_due()
             parsed = self.work()
             if parsed:
                 self._ended.wait(min(LONGEST_REST_S, parsed * REST_PER_TOPIC_S))
             else:
-                self._sleep(next_tick_s - self._monotonic())
-
-    def _tick(self) -> None:
-        version = self._board.version
-        self._board.tick()
-        if self._board.version != version:
-            self.on_change()
-        self._rejections.report_if_due()
+                self._sleep(min(next_tick_s, self._late_at_s) - self._monotonic())
 
     def work(self) -> int:
-        """One pass: parse what is pending. Returns how many topics that were."""
+        """One pass: parse what is pending, and let time pass. Returns how many topics that were."""
         synchronised = self._session is not None and self._session.synchronised
         with self._lock:
             pending, self._pending = self._pending, {}
             overflow, self._overflow = self._overflow, 0
-        version = self._board.version
         for topic, message in pending.items():
             try:
                 self._take(topic, message)
@@ -192,7 +187,10 @@ class Feed:
         if overflow:
             limit = f"more than {self._max_pending} at a time"
             self._rejections.count("too_many_topics", limit, overflow)
-        if self._board.version != version:
+        self._late_at_s = self._board.tick()
+        # not compared with the version before this pass: who asks the board lets time pass, too
+        if self._board.version != self._told_version:
+            self._told_version = self._board.version
             self.on_change()
         self.parsed_total += len(pending)
         self._caught_up = synchronised  # all that was retained had come when this pass began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -63,9 +64,14 @@ class Sensor:
         interval_s = self.health.interval_s if self.health is not None else DEFAULT_INTERVAL_S
         return LATE_AFTER_INTERVALS * interval_s
 
+    @property
+    def late_at_s(self) -> float:
+        """When the value is three intervals old, on the monotonic clock; in the past if unknown."""
+        return -math.inf if self.fresh_from_s is None else self.fresh_from_s + self.late_after_s
+
     def is_fresh(self, now_s: float) -> bool:
         """Is the value younger than three intervals?"""
-        return self.fresh_from_s is not None and now_s - self.fresh_from_s <= self.late_after_s
+        return now_s <= self.late_at_s
 
     def is_older(self, reading: Reading, *, retained: bool) -> bool:
         """Is `reading` from before the one we hold? A broker that was restored brings such."""

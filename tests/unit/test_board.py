@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from broker.contract import Kind, Topic
-from gateway.views import Changes, SensorList
+from gateway.views import Changes, SensorList, SensorView
 from tests.unit.told import STREAM, Told
 
 
@@ -47,6 +47,51 @@ def test_a_reading_older_than_three_intervals_is_late_since_then(told: Told) -> 
     assert view.state == "late"
     assert view.since == taken_at + timedelta(seconds=30)
     assert view.temperature_c == 24.0
+
+
+ASKED: dict[str, Callable[[Told], object]] = {
+    "full": lambda told: SensorList.model_validate_json(told.board.full().body).sensors[0].state,
+    "delta": lambda told: _changed(told).sensors[0].state,
+    "sensor": lambda told: told.view().state,
+    "view": lambda told: _one(told).state,
+    "views": lambda told: told.board.views()[0].state,
+    "nodes": lambda told: told.board.nodes()[0].sensors["dht11"],
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_a_sensor_is_late_for_whoever_asks_from_the_moment_it_is(told: Told, asked: str) -> None:
+    told.reading()
+    assert told.view().state == "live"
+    told.clock.pass_(15.001)
+    assert ASKED[asked](told) == "late"
+
+
+def test_a_sensor_that_is_asked_for_less_often_turns_late_when_it_should(told: Told) -> None:
+    told.health(sensor="slow", interval_s=60.0)
+    told.reading(sensor="slow")
+    told.health(sensor="quick", interval_s=1.0)
+    told.reading(sensor="quick")
+    told.clock.pass_(2)
+    told.reading(2, sensor="quick")
+    told.clock.pass_(2)
+    assert (told.view("quick").state, told.view("slow").state) == ("live", "live")
+    told.health(sensor="slow", interval_s=1.0)
+    assert told.view("slow").state == "late"
+    told.clock.pass_(1.1)
+    assert told.view("quick").state == "late"
+
+
+def test_what_time_has_not_changed_is_not_made_again(told: Told) -> None:
+    told.reading(1)
+    told.clock.pass_(5)
+    told.reading(2)
+    told.clock.pass_(11)  # 16 s after the first, which would be late by now
+    before = told.board.full()
+    told.clock.pass_(3)
+    assert told.board.full() is before
+    told.clock.pass_(2)
+    assert told.board.full().version == before.version + 1
 
 
 def test_without_health_the_interval_is_five_seconds(told: Told) -> None:
@@ -306,7 +351,6 @@ def test_what_did_not_change_keeps_its_bytes_and_version(told: Told) -> None:
     before = told.board.sensor("aula", "dht11")
     full = told.board.full()
     told.health("ok", readings=2, since="2026-11-23T12:00:00Z")
-    told.board.tick()
     told.status("online")
     assert told.board.sensor("aula", "dht11") == before
     assert told.board.full() is full
@@ -435,3 +479,15 @@ def test_refusals_are_logged_once_a_minute_in_one_line(
     told.clock.pass_(60)
     told.rejections.report_if_due()
     assert len(caplog.messages) == 2
+
+
+def _one(told: Told) -> SensorView:
+    view = told.board.view("aula", "dht11")
+    assert view is not None
+    return view
+
+
+def _changed(told: Told) -> Changes:
+    delta = told.board.delta(told.board.version)
+    assert delta is not None
+    return Changes.model_validate_json(delta.body)

@@ -165,7 +165,6 @@ def house() -> Told:
     told.reading(node="pi-3", sensor="bath", temperature_c=24.0, humidity_pct=80.0)
     told.status("offline", node="pi-3")
     told.clock.pass_(1)
-    told.board.tick()
     return told
 
 

@@ -97,7 +97,6 @@ class Told:
 
     def after(self, seconds: float) -> SensorView:
         self.clock.pass_(seconds)
-        self.board.tick()
         return self.view()
 
     def view(self, sensor: str = "dht11") -> SensorView:
