@@ -201,7 +201,11 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for listener in sockets or ():
             listener.listen(BACKLOG)  # asyncio has set it to ACCEPT_AT_ONCE
-            log.info("the page is at http://%s:%d/", *listener.getsockname()[:2])
+            host, port = listener.getsockname()[:2]
+            # an address to listen on that is none to open
+            everywhere = ", on every address of this machine"
+            where = ("localhost", everywhere) if host in {"0.0.0.0", "::"} else (host, "")
+            log.info("the page is at http://%s:%d/%s", where[0], port, where[1])
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's
         """On SIGTERM and SIGINT; a second one ends the draining."""

@@ -57,25 +57,32 @@ def main() -> int:
     configuration.write_text(_supervisord(state, ports, node, sensors), encoding="utf-8")
     lock.write(f"http://localhost:{ports['page']}")
     lock.flush()
-    threading.Thread(target=_welcome, args=(ports, state), daemon=True).start()
-    code = Manager(configuration).run()
+    manager = Manager(configuration)
+    threading.Thread(target=_welcome, args=(ports, state, manager), daemon=True).start()
+    code = manager.run()
     print("run: stopped" if code == 0 else f"run: the process manager ended with {code}")
-    return code
+    return 1 if manager.failed else code
 
 
 class Manager:
     """supervisord, started again if it is killed; its programs end with it (see _dies_with_us)."""
 
     def __init__(self, configuration: Path) -> None:
+        self.failed = False
         self._configuration = configuration
         self._ending = False
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(self) -> int:
-        """Until a signal ends it in order. Returns its exit code."""
+        """Until a signal or `fail` ends it in order. Returns its exit code."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._end)
         kept = {k: v for k, v in os.environ.items() if not k.startswith("BRISA_")}
+        # supervisor opens /dev/fd/1 again by its name, which a socket, or a file or terminal of
+        # another user, does not allow; a pipe of our own does
+        output, end = os.pipe()
+        copier = threading.Thread(target=self._copy, args=(output,))
+        copier.start()
         while True:
             self._process = subprocess.Popen(
                 [
@@ -86,18 +93,44 @@ class Manager:
                 cwd=REPOSITORY,
                 start_new_session=True,  # Ctrl-C reaches us alone, and we end it in order
                 env={**kept, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"},
+                stdout=end,
+                stderr=end,
             )
             if self._ending:
                 self._process.terminate()
             code = self._process.wait()
             if self._ending or code >= 0:
-                return code
-            print(f"run: the process manager was killed (signal {-code}); starting it again")
+                break
+            print(
+                f"run: the process manager was killed (signal {-code}); starting it again",
+                flush=True,
+            )
+        os.close(end)
+        copier.join()
+        return code
+
+    def fail(self, text: str) -> None:
+        """Say what is wrong, and end everything, with exit code 1."""
+        print(f"run: {text}", file=sys.stderr, flush=True)
+        self.failed = True
+        self._end()
 
     def _end(self, *_: object) -> None:
         self._ending = True
         if self._process is not None:
             self._process.terminate()
+
+    def _copy(self, output: int) -> None:
+        """Copy what the programs print to our standard output, until the last of them has ended."""
+        with open(output, "rb", buffering=0) as programs:
+            for chunk in iter(lambda: programs.read(65536), b""):
+                try:
+                    sys.stdout.buffer.write(chunk)
+                    sys.stdout.flush()
+                except OSError as error:
+                    # whoever read it is gone, as in `make run | head`
+                    if not self._ending:
+                        self.fail(f"cannot write to standard output: {error.strerror}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -139,9 +172,15 @@ def _sensors(driver: str | None, capture: Path | None, model: str) -> str:
 
 def _ports(page: str) -> Mapping[str, int]:
     if not page.isdigit() or not 1 <= int(page) <= 65535:
-        raise ValueError(f"PORT={page}: allowed are 1 to 65535")
-    if not _free("0.0.0.0", int(page)):
-        raise ValueError(f"port {page} is taken: choose another with make run PORT=…")
+        raise ValueError(f"PORT={page}: must be 1–65535")
+    try:
+        _bind("0.0.0.0", int(page))
+    except PermissionError:
+        raise ValueError(
+            f"PORT={page}: only root may use it; choose one from 1024 on with make run PORT=…"
+        ) from None
+    except OSError:
+        raise ValueError(f"PORT={page}: taken; choose another with make run PORT=…") from None
     broker = _first_free(1883, pair=mosquitto_path() is None, but=int(page))
     health = _first_free(9101, pair=True, but=int(page))
     return {"page": int(page), "broker": broker, "health": health, "recorder": health + 1}
@@ -190,13 +229,18 @@ def _claim(port: int) -> bool:
 
 
 def _free(host: str, port: int) -> bool:
+    try:
+        _bind(host, port)
+    except OSError:
+        return False
+    return True
+
+
+def _bind(host: str, port: int) -> None:
+    """Take the port, and give it back. Raises OSError."""
     with contextlib.closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True
+        probe.bind((host, port))
 
 
 def _forget(broker: Path) -> None:
@@ -279,17 +323,26 @@ def _escaped(value: object) -> str:
     return str(value).replace("%", "%%")
 
 
-def _welcome(ports: Mapping[str, int], state: Path) -> None:
+def _welcome(ports: Mapping[str, int], state: Path, manager: Manager) -> None:
     """Wait for the page, then say where it is."""
     address = f"http://localhost:{ports['page']}"
     deadline_s = time.monotonic() + PATIENCE_S
+    answered = False
     while time.monotonic() < deadline_s:
-        with contextlib.suppress(urllib.error.URLError, OSError):
+        try:
             urllib.request.urlopen(f"{address}/readyz", timeout=2).close()  # noqa: S310 - ours
             break
+        except urllib.error.HTTPError:  # it is there, and not ready
+            answered = True
+        except OSError:
+            pass
         time.sleep(0.2)
     else:
-        print(f"run: the page is not ready after {PATIENCE_S:g} s; the lines above may say why")
+        late = f"not ready after {PATIENCE_S:g} s; the lines above may say why"
+        if answered:
+            print(f"run: the page is {late}", flush=True)
+        else:
+            manager.fail(f"nothing answers at {address}: {late}")
         return
     password = state / "broker" / "credentials" / "viewer"
     print(

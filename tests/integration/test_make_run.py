@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import signal
+import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +23,9 @@ import pytest
 
 from tests.chaos.evidence import database_rows, journal_rows, newest
 from tests.databases import Database
-from tests.support import Process, eventually, free_port, python
+from tests.support import PATIENCE_S, REPOSITORY, Process, eventually, free_port, python
 from tests.system import captures
+from tools import run as make_run
 
 # One after the other: each looks for the first free port from 1883 on.
 pytestmark = pytest.mark.xdist_group("make_run")
@@ -81,6 +86,7 @@ def test_it_shows_two_sensors_and_starts_again_whatever_is_killed(tmp_path: Path
     with running(tmp_path / "state") as run:
         line = run.wait_for("brisa is at http://localhost:")
         assert "Ctrl-C ends it" in line
+        assert "http://0.0.0.0" not in run.output
         assert "mosquitto_sub" in run.wait_for("subscribers: ")
         eventually("two sensors", lambda: live(run, "aula", "patio"))
         first = programs(run)
@@ -229,7 +235,7 @@ def test_it_replays_the_recording_that_is_named(tmp_path: Path) -> None:
         (["--driver", "iio", "--capture", "x.csv"], "run: DRIVER=iio with CAPTURE=x.csv"),
         (["--driver", "magic"], "run: DRIVER=magic: allowed are iio, gpio, adafruit"),
         (["--model", "bme280"], "run: MODEL=bme280: allowed are dht11, dht22"),
-        (["--port", "http"], "run: PORT=http: allowed are 1 to 65535"),
+        (["--port", "http"], "run: PORT=http: must be 1–65535"),
     ],
 )
 def test_what_is_wrong_is_one_clear_line(tmp_path: Path, arguments: list[str], says: str) -> None:
@@ -240,10 +246,61 @@ def test_what_is_wrong_is_one_clear_line(tmp_path: Path, arguments: list[str], s
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
-    import socket
-
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         with python("-m", "tools.run", "--state", str(tmp_path), "--port", str(port)) as run:
             assert run.wait() == 1
-            assert run.lines == [f"run: port {port} is taken: choose another with make run PORT=…"]
+            assert run.lines == [f"run: PORT={port}: taken; choose another with make run PORT=…"]
+
+
+def test_a_port_that_only_root_may_use_is_not_called_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_host: str, _port: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(make_run, "_bind", refuse)
+    with pytest.raises(ValueError, match="PORT=80: only root may use it; choose one from 1024 on"):
+        make_run._ports("80")
+
+
+@contextmanager
+def writing_to(stdout: Any, state: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`make run` with a standard output that is not a pipe of the test's."""
+    words = ("-m", "tools.run", "--port", str(free_port()), "--state", str(state))
+    with subprocess.Popen(
+        [sys.executable, *words], cwd=REPOSITORY, stdout=stdout, stderr=subprocess.DEVNULL
+    ) as popen:
+        try:
+            yield popen
+        finally:
+            popen.terminate()
+
+
+def test_its_output_may_be_a_socket(tmp_path: Path) -> None:
+    """As under systemd: such a file cannot be opened again by its name."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(PATIENCE_S)
+    with ours, theirs, writing_to(theirs, tmp_path) as popen, ours.makefile() as lines:
+        theirs.close()
+        said = list(itertools.takewhile(lambda line: "brisa is at" not in line, lines))
+        assert any("gateway" in line for line in said)
+        popen.terminate()
+        assert list(lines)[-1] == "run: stopped\n"
+        assert popen.wait(PATIENCE_S) == 0
+
+
+def test_it_ends_when_nobody_reads_its_output(tmp_path: Path) -> None:
+    with writing_to(subprocess.PIPE, tmp_path) as popen:
+        assert popen.stdout is not None
+        assert popen.stdout.readline()
+        popen.stdout.close()
+        assert popen.wait(PATIENCE_S) == 1
+
+
+def test_where_nothing_answers_it_says_so_and_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(make_run, "PATIENCE_S", 0.5)
+    manager, port = make_run.Manager(tmp_path / "supervisord.conf"), free_port()
+    make_run._welcome({"page": port}, tmp_path, manager)
+    assert manager.failed
+    assert f"run: nothing answers at http://localhost:{port}" in capsys.readouterr().err
