@@ -128,19 +128,20 @@ def measurement(data: bytes, model: Model) -> Measurement:
     if len(data) != 5:
         raise ValueError(f"{len(data)} bytes: a frame has 5")
     if not frame.checksum_ok:
-        raise NoReading(Cause.CHECKSUM, f"wrong sum in {data.hex(' ')}")
+        raise NoReading(Cause.CHECKSUM, "wrong sum", seen=data.hex(" "))
     if not any(data):
         raise NoReading(Cause.RANGE, "five zero bytes: the line or the sensor is broken")
     tenths = _dht11_tenths(data) if model is Model.DHT11 else _dht22_tenths(data)
     if tenths is None:
-        raise NoReading(Cause.RANGE, f"{data.hex(' ')} is no {model} reading: is it another model?")
+        raise _not_of(model, data.hex(" "))
     temperature_c, humidity_pct = tenths[0] / 10, tenths[1] / 10
     if not in_range(temperature_c, humidity_pct, model):
-        raise NoReading(
-            Cause.RANGE,
-            f"{temperature_c} °C, {humidity_pct} % is no {model} reading: is it another model?",
-        )
+        raise _not_of(model, f"{temperature_c} °C, {humidity_pct} %")
     return Measurement(temperature_c, humidity_pct, data)
+
+
+def _not_of(model: Model, seen: str) -> NoReading:
+    return NoReading(Cause.RANGE, f"not a {model} reading: is it another model?", seen=seen)
 
 
 def _dht11_tenths(data: bytes) -> tuple[int, int] | None:

@@ -65,10 +65,10 @@ SENTENCES = (
         " or take its power away for a moment"
     ),
     # edge/frame.py, edge/sensors/limits.py
-    marked("wrong sum in %(bytes)s"),
+    marked("wrong sum"),
     marked("five zero bytes: the line or the sensor is broken"),
-    marked("%(value)s is no %(model)s reading: is it another model?"),
-    marked("%(value)s is no %(model)s reading"),
+    marked("not a %(model)s reading: is it another model?"),
+    marked("not a %(model)s reading"),
     # edge/sensors/iio.py
     marked("the kernel's driver may still hold an earlier value"),
     marked(
@@ -78,7 +78,7 @@ SENTENCES = (
     marked("interrupted between temperature and humidity"),
     marked("the kernel's driver refused the frame"),
     marked(
-        "the kernel's driver refused the last %(num)s frames (EIO). It does so for ever with a"
+        "the kernel's driver refused %(num)s frames in a row (EIO). It does so for ever with a"
         " DHT11 that sends tenths: update the Raspberry Pi kernel (November 2024 or later), or take"
         " the dtoverlay=dht11 line out of /boot/firmware/config.txt, reboot and use the driver"
         " gpio. If that fails too, the line is noisy: a shorter wire, a pull-up of 4.7 kΩ"
@@ -99,7 +99,7 @@ SENTENCES = (
     # edge/sensors/gpio.py
     marked("not open"),
     marked("closed while reading"),
-    marked("%(num)s edges: no whole answer"),
+    marked("no whole answer"),
     marked("there is no %(path)s; %(seen)s"),
     marked("no GPIO chip is labelled %(labels)s; %(seen)s"),
     marked("here: %(found)s; choose by the option chip"),

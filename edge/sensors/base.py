@@ -21,11 +21,17 @@ class Cause(StrEnum):
 
 
 class NoReading(Exception):
-    """Nothing this time: try again. `cause` says which counter it belongs to."""
+    """Nothing this time: try again. `cause` says which counter it belongs to.
 
-    def __init__(self, cause: Cause, detail: str = "") -> None:
-        super().__init__(detail or cause.value)
+    detail: what is wrong, in words that stay the same while it goes on. seen: of this attempt, and
+    so only for who looks at it: not for health, where each change is news for everybody.
+    """
+
+    def __init__(self, cause: Cause, detail: str = "", *, seen: str = "") -> None:
+        detail = detail or cause.value
+        super().__init__(f"{detail} ({seen})" if seen else detail)
         self.cause = cause
+        self.reason = detail if detail == cause else f"{cause}: {detail}"
 
 
 class SensorBroken(Exception):

@@ -167,7 +167,7 @@ def measured(edges: Sequence[tuple[float, int]], model: Model) -> Measurement:
     """
     frame = answer(edges)
     if frame is None:
-        raise NoReading(Cause.TIMEOUT, f"{len(edges)} edges: no whole answer")
+        raise NoReading(Cause.TIMEOUT, "no whole answer", seen=f"{len(edges)} edges")
     return measurement(frame.data, model)
 
 

@@ -115,7 +115,7 @@ class IioSensor:
                 if self._undecodable < UNDECODABLE_LIMIT:
                     return NoReading(Cause.UNDECODABLE, "the kernel's driver refused the frame")
                 return SensorBroken(
-                    f"the kernel's driver refused the last {self._undecodable} frames (EIO). It "
+                    f"the kernel's driver refused {UNDECODABLE_LIMIT} frames in a row (EIO). It "
                     "does so for ever with a DHT11 that sends tenths: update the Raspberry Pi "
                     "kernel (November 2024 or later), or take the dtoverlay=dht11 line out of "
                     "/boot/firmware/config.txt, reboot and use the driver gpio. If that fails "

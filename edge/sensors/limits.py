@@ -14,6 +14,6 @@ def checked(temperature_c: float, humidity_pct: float, model: Model) -> Measurem
     """
     empty = temperature_c == 0 and humidity_pct == 0
     if empty or not in_range(temperature_c, humidity_pct, model):
-        values = f"{temperature_c:.1f} °C, {humidity_pct:.1f} %"
-        raise NoReading(Cause.RANGE, f"{values} is no {model} reading")
+        seen = f"{temperature_c:.1f} °C, {humidity_pct:.1f} %"
+        raise NoReading(Cause.RANGE, f"not a {model} reading", seen=seen)
     return Measurement(temperature_c, humidity_pct)

@@ -152,7 +152,7 @@ def test_doctor_names_a_dht11_with_tenths_and_who_holds_a_busy_line(
     )
     (every, code), (no_chip, _), (ours, code_of_ours), (free, code_of_free) = heard(done.stdout)
     tenths, taken, not_installed, *_made_up = every
-    assert tenths.startswith("no     driver iio: the kernel's driver refused the last 10 frames")
+    assert tenths.startswith("no     driver iio: the kernel's driver refused 10 frames in a row")
     assert "a DHT11 that sends tenths" in tenths
     assert "use the driver gpio" in tenths
     assert taken.startswith("no     driver gpio: GPIO 4 is held by dht11@4, the kernel's driver")

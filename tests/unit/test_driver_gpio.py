@@ -223,3 +223,12 @@ def test_a_line_that_fails_is_let_go_of_and_said() -> None:
     with pytest.raises(SensorBroken, match="GPIO 17: No such device"):
         sensor.read()
     assert line.released
+
+
+def test_how_many_edges_came_is_in_the_text_and_not_in_the_reason() -> None:
+    errors = []
+    for count in (0, 83):
+        with pytest.raises(NoReading, match=rf"^no whole answer \({count} edges\)$") as caught:
+            measured([(100.0 * n, n % 2) for n in range(count)], Model.DHT11)
+        errors.append(caught.value)
+    assert {error.reason for error in errors} == {"timeout: no whole answer"}

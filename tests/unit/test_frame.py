@@ -301,6 +301,26 @@ def test_what_a_model_cannot_measure_is_out_of_range(model: Model, four: tuple[i
     assert caught.value.cause is Cause.RANGE
 
 
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [(0x41, 0, 0x18, 0, 0x49), (0x42, 0, 0x18, 0, 0x49)],
+        [(101, 0, 24, 0, 125), (102, 0, 24, 0, 126)],
+        [(41, 10, 24, 0, 75), (41, 11, 24, 0, 76)],
+    ],
+)
+def test_what_differs_from_frame_to_frame_is_in_the_text_and_not_in_the_reason(
+    frames: list[tuple[int, ...]],
+) -> None:
+    errors = []
+    for data in frames:
+        with pytest.raises(NoReading) as caught:
+            measurement(bytes(data), Model.DHT11)
+        errors.append(caught.value)
+    assert len({error.reason for error in errors}) == 1
+    assert len({str(error) for error in errors}) == 2
+
+
 @pytest.mark.parametrize("model", Model)
 def test_a_wrong_sum_is_no_reading(model: Model) -> None:
     with pytest.raises(NoReading, match="41 00 18 00 49") as caught:

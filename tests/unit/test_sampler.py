@@ -12,8 +12,10 @@ import pytest
 
 from broker.contract import SensorState
 from edge.clock import Clock
+from edge.frame import Model
 from edge.sampler import BROKEN_AFTER, Sampler
 from edge.sensors.base import Cause, Measurement, NoReading, Sample, SensorBroken
+from edge.sensors.registry import create
 from tests.support import PATIENCE_S
 
 Said = Measurement | Exception
@@ -31,12 +33,14 @@ class ScriptedSensor:
         self.script: queue.Queue[Said] = queue.Queue()
         for said in script:
             self.script.put(said)
-        self.opened = 0
+        self.opened = self.closed = 0
+        self.opened_at_s = 0.0
         self.exhausted = threading.Event()
         self._closed = threading.Event()
 
     def open(self) -> None:
         self.opened += 1
+        self.opened_at_s = Clock().monotonic_s()
 
     def read(self) -> Measurement:
         try:
@@ -50,6 +54,7 @@ class ScriptedSensor:
         return said
 
     def close(self) -> None:
+        self.closed += 1
         if self.exhausted.is_set():
             self._closed.set()
 
@@ -142,12 +147,50 @@ def test_a_broken_sensor_is_looked_for_again_and_says_why() -> None:
     assert sensor.opened == 2
 
 
-def test_a_driver_that_fails_in_its_own_way_does_not_end_the_sampler(
+def test_a_driver_that_fails_in_its_own_way_is_announced_and_opened_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with sampling(ScriptedSensor(ZeroDivisionError("of the driver"), STEADY, STEADY)) as sampler:
+    crashes: list[Said] = [ZeroDivisionError(f"at {n}") for n in range(BROKEN_AFTER)]
+    sensor = ScriptedSensor(*crashes, STEADY, STEADY)
+    announced: list[tuple[SensorState, str]] = []
+    with sampling(sensor, on_change=lambda s: announced.append((s.state, s.reason))):
+        broken = SensorState.BROKEN, "the driver failed: ZeroDivisionError('at 0')"
+        assert announced[:BROKEN_AFTER] == [broken] * BROKEN_AFTER
+        assert announced[-1] == (SensorState.OK, "")
+        assert (sensor.opened, sensor.closed) == (BROKEN_AFTER + 1, BROKEN_AFTER)
+    assert caplog.text.count("Traceback") == 1
+
+
+def test_a_driver_that_cannot_even_be_closed_is_opened_again() -> None:
+    class Stuck(ScriptedSensor):
+        def close(self) -> None:
+            super().close()
+            raise OSError("of the driver")
+
+    with sampling(Stuck(SensorBroken("no wire"), STEADY, STEADY)) as sampler:
         assert sampler.state is SensorState.OK
-    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("listener", ["on_sample", "on_change"])
+def test_what_a_journal_or_publisher_raises_is_not_the_drivers_fault(
+    listener: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is logged once; and it is no work done, so that liveness sees it if it goes on."""
+    monkeypatch.setattr("broker.worker.PAUSE_S", 0.01)
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("of the journal")
+
+    sensor = ScriptedSensor(*[STEADY] * 5)
+    listeners: dict[str, Callable[..., None]] = {listener: fail}
+    with sampling(sensor, **listeners) as sampler:
+        assert (sampler.state, sampler.reason) == (SensorState.OK, "")
+        assert (sensor.opened, sensor.closed) == (1, 0)
+        assert sampler.alive
+        if listener == "on_change":
+            assert sampler.cycle_ended_s <= sensor.opened_at_s
+    assert caplog.text.count("Traceback") == 1
+    assert "ZeroDivisionError: of the journal" in caplog.text
 
 
 def test_a_sensor_that_blocks_holds_up_no_other() -> None:
@@ -176,13 +219,68 @@ def test_good_readings_make_up_for_earlier_misses() -> None:
     assert states == {SensorState.OK, SensorState.RETRYING}
 
 
-def test_a_listener_that_fails_does_not_end_the_sampler(caplog: pytest.LogCaptureFixture) -> None:
-    def fail(_: Sampler) -> None:
-        raise ZeroDivisionError
+def announced(sensor: ScriptedSensor) -> list[tuple[SensorState, str]]:
+    """What is announced of it, without what was announced just before."""
+    found: list[tuple[SensorState, str]] = []
 
-    with sampling(ScriptedSensor(STEADY, STEADY, STEADY), on_change=fail) as sampler:
-        assert sampler.alive
-    assert "ZeroDivisionError" in caplog.text
+    def watch(sampler: Sampler) -> None:
+        if found[-1:] != [(sampler.state, sampler.reason)]:
+            found.append((sampler.state, sampler.reason))
+
+    with sampling(sensor, on_change=watch):
+        pass
+    return found[found.index((SensorState.OK, "")) :]
+
+
+def test_a_fault_is_announced_when_it_begins_and_ends_and_not_at_each_attempt() -> None:
+    """Whatever the attempts say: on a noisy line each says something else."""
+    causes = [Cause.TIMEOUT, Cause.CHECKSUM]
+    misses: list[Said] = [NoReading(causes[n % 2], f"miss {n}") for n in range(12 * BROKEN_AFTER)]
+    states = announced(ScriptedSensor(STEADY, STEADY, *misses, STEADY, STEADY))
+    assert [state for state, _ in states] == [
+        SensorState.OK,
+        SensorState.RETRYING,
+        SensorState.BROKEN,
+        SensorState.OK,
+    ]
+
+
+def test_another_fault_in_its_place_is_announced() -> None:
+    """One that a driver is sure of at once; a cause when it has come as often as makes one broken."""
+    timeouts: list[Said] = [NoReading(Cause.TIMEOUT) for _ in range(4 * BROKEN_AFTER)]
+    sums: list[Said] = [NoReading(Cause.CHECKSUM) for _ in range(5 * BROKEN_AFTER)]
+    held = [SensorBroken("held"), SensorBroken("held"), SensorBroken("no chip")]
+    states = announced(ScriptedSensor(STEADY, STEADY, *timeouts, *sums, *held, STEADY, STEADY))
+    assert [(state, reason.partition(":")[0]) for state, reason in states] == [
+        (SensorState.OK, ""),
+        (SensorState.RETRYING, "timeout"),
+        (SensorState.BROKEN, "no reading 12 times in a row (timeout)"),
+        (SensorState.BROKEN, "no reading 12 times in a row (checksum)"),
+        (SensorState.BROKEN, "held"),
+        (SensorState.BROKEN, "no chip"),
+        (SensorState.OK, ""),
+    ]
+
+
+@pytest.mark.parametrize("model", Model)
+def test_the_first_reading_of_a_recording_is_handed_on_once(model: Model) -> None:
+    """It is confirmed by another, 0.1 s later, which is proof and no reading of its own."""
+    sure = threading.Event()
+    taken: list[Sample] = []
+    sampler = Sampler(
+        "s",
+        create("replay", model=model),
+        interval_s=60.0,
+        clock=Clock(),
+        on_sample=taken.append,
+        on_change=lambda: sure.set() if sampler.state is SensorState.OK else None,
+    )
+    sampler.start()
+    try:
+        assert sure.wait(PATIENCE_S)
+        assert (len(taken), sampler.readings) == (1, 1)
+    finally:
+        sampler.stop(PATIENCE_S)
 
 
 class SteppingClock(Clock):
@@ -234,11 +332,12 @@ def test_the_sensor_is_never_read_sooner_than_it_bears(interval_s: float, fails:
         on_sample=lambda _: None,
         on_change=lambda: None,
     )
-    sampler._stop = Waiter(clock, until_s=1100.0)
-    sampler._run()
+    sampler._worker.stopping = Waiter(clock, until_s=1100.0)
+    sampler._worker._run()
     gaps = [later - earlier for earlier, later in pairwise(starts)]
     assert len(gaps) > 15
     assert min(gaps) > 2.0 - 1e-9
     if not fails:
         # held for a second at first, then one each interval, counted from the first that was due
-        assert gaps[2:] == pytest.approx([interval_s] * len(gaps[2:]))
+        assert gaps[3:] == pytest.approx([interval_s] * len(gaps[3:]))
+        assert starts[3] % interval_s == pytest.approx(1000.0 % interval_s)
