@@ -305,12 +305,18 @@ class Journal:
             except OSError as error:
                 log.error("journal: %s cannot be salvaged: %s", path.name, said(error))  # noqa: TRY400
                 return
-            if not self._still(db, functools.partial(db.arrived, path.name)):
+            except Exception:
+                log.exception("journal: %s cannot be salvaged", path.name)
                 return
-            self._to_salvage.remove(path)
+            if not self._still(db, functools.partial(self._salvaged, db, path)):
+                return
             log.warning(
                 "journal: %d readings of %s could be read, and were copied", copied, path.name
             )
+
+    def _salvaged(self, db: JournalDb, path: Path) -> None:
+        db.arrived(path.name)
+        self._to_salvage.remove(path)
 
     def _still(self, db: JournalDb, act: Callable[[], None]) -> bool:
         """Act on a database, if it is still the one in use, and stays so."""

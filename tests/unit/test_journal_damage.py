@@ -8,7 +8,7 @@ import random
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -20,10 +20,12 @@ from broker.contract import Reading
 from edge import journal as journal_module
 from edge import journal_faults, salvage
 from edge.journal import Journal
+from edge.journal_db import JournalDb
 from edge.journal_faults import set_aside
 from edge.journal_format import Row, Whose
 from edge.journal_log import log_of
-from tests.unit.journals import SetClock, add, journal, kept, killed, settled
+from tests.support import PATIENCE_S
+from tests.unit.journals import SetClock, add, journal, kept, killed, make, settled
 
 Original = dict[tuple[UUID, int], Reading]
 SENSORS = ("dht11", "roof")
@@ -358,6 +360,87 @@ def test_rows_that_still_arrive_are_not_shown_and_go_on_after_a_restart(
     assert it.whole is False
     monkeypatch.setattr(salvage, "batches", whole)
     assert works(path, closed) == 400
+
+
+class Lock:
+    """A journal's lock; `after_release` is called once, as soon as others may have it."""
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self.after_release: Callable[[], None] | None = None
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        act, self.after_release = self.after_release, None
+        if act is not None:
+            act()
+
+
+def test_a_file_is_not_counted_as_copied_when_what_it_was_copied_to_is_gone(
+    path: Path, clock: SetClock, closed: Good, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new database fails just when all of the old one has been copied into it."""
+    closed.put(path, b"\0" * 100 + closed.file[100:], b"")
+    it = make(path, clock, max_bytes=1 << 20)
+    lock = Lock(it._lock)
+    it._lock = lock  # type: ignore[assignment]
+    may_begin = [threading.Event(), threading.Event(), threading.Event()]
+    turns = iter(may_begin)
+    batches, arrived = salvage.batches, JournalDb.arrived
+
+    def in_turn(path: Path, newest_ms: int) -> Iterator[list[tuple[Whose, Row]]]:
+        assert next(turns).wait(PATIENCE_S)
+        return batches(path, newest_ms)
+
+    def fail() -> None:
+        assert it._db is not None
+        it._failed(it._db, sqlite3.DatabaseError("database disk image is malformed"))
+
+    def arrived_and_gone(db: JournalDb, name: str) -> None:
+        arrived(db, name)
+        monkeypatch.setattr(JournalDb, "arrived", arrived)
+        lock.after_release = fail
+
+    monkeypatch.setattr(salvage, "batches", in_turn)
+    monkeypatch.setattr(JournalDb, "arrived", arrived_and_gone)
+    it.open()
+    first = it._salvage
+    assert first is not None
+    may_begin[0].set()
+    first.join(PATIENCE_S)
+    assert it._to_salvage == set_aside(path)
+    assert (len(it._to_salvage), it.whole) == (2, False)
+    for event in may_begin[1:]:
+        event.set()
+    settled(it)
+    rows = {(row.stream, row.seq): row for sensor in SENSORS for row in kept(it, sensor)}
+    assert rows == closed.rows
+    it.close()
+
+
+def test_what_the_salvage_does_not_expect_is_logged_and_it_is_not_whole(
+    path: Path,
+    clock: SetClock,
+    closed: Good,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed.put(path, b"\0" * 100 + closed.file[100:], b"")
+
+    def fail(_path: Path, _newest_ms: int) -> Iterator[list[tuple[Whose, Row]]]:
+        raise KeyError("of the salvage")
+
+    monkeypatch.setattr(salvage, "batches", fail)
+    with journal(path, clock) as it:
+        assert it._salvage is not None
+        it._salvage.join(PATIENCE_S)
+        assert not it.whole
+        assert add(it, clock, 1)[0].seq == 1
+    assert "cannot be salvaged" in caplog.text
+    assert "KeyError: 'of the salvage'" in caplog.text
 
 
 def test_what_has_no_place_is_not_salvaged(
