@@ -15,12 +15,13 @@ import uvicorn
 from broker.contract import Topics
 from broker.session import Session, Subscription, unique_client_id
 from broker.settings import load
+from gateway.asgi import Receive, Scope, Send
 from gateway.board import Board
 from gateway.connection import room_for
 from gateway.feed import Feed
 from gateway.rejections import Rejections
 from gateway.settings import GatewaySettings
-from gateway.stream import SHORTEST_PAUSE_S, Receive, Scope, Send
+from gateway.stream import SHORTEST_PAUSE_S
 
 
 class Bare:

@@ -14,10 +14,10 @@ from pathlib import Path
 import uvicorn
 
 from broker.settings import load
+from gateway.asgi import Receive, Scope, Send
 from gateway.connection import Connection
 from gateway.headers import SECURITY_HEADERS
 from gateway.settings import GatewaySettings
-from gateway.stream import Receive, Scope, Send
 
 
 class Constant:

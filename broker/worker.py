@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
@@ -17,14 +18,28 @@ class Worker:
     What `step` raises is logged, in whole when it begins to fail or fails otherwise than before, and
     the step is repeated after a pause. `step` waits by itself for what it does next, and returns
     soon after `stopping` was set.
+
+    stalled_after_s: liveness fails if no step has ended well for so long; None: a step may take as
+    long as it likes, such as one that waits for a database.
     """
 
-    def __init__(self, name: str, step: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], None],
+        *,
+        stalled_after_s: float | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._step = step
+        self._stalled_after_s = stalled_after_s
+        self._monotonic = monotonic
+        self._progress_s = 0.0
 
     def start(self) -> None:
+        self._progress_s = self._monotonic()
         self.thread.start()
 
     def stop(self, timeout_s: float | None = None) -> None:
@@ -37,11 +52,21 @@ class Worker:
     def alive(self) -> bool:
         return self.thread.is_alive()
 
+    def liveness_errors(self) -> list[str]:
+        """What only a new process can heal, one line each."""
+        if not self.alive:
+            return [f"the thread {self.thread.name} is dead"]
+        behind_s = self._monotonic() - self._progress_s
+        if self._stalled_after_s is not None and behind_s > self._stalled_after_s:
+            return [f"the thread {self.thread.name} has made no progress for {behind_s:.0f} s"]
+        return []
+
     def _run(self) -> None:
         failed = ""
         while not self.stopping.is_set():
             try:
                 self._step()
+                self._progress_s = self._monotonic()
                 failed = ""
             except Exception as error:
                 if repr(error) != failed:

@@ -2,60 +2,66 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from flask import Blueprint, Response, request
+from werkzeug.http import parse_accept_header, parse_etags, quote_etag
 
 from broker.contract import shown
+from gateway import asgi, rendering
+from gateway.asgi import ASGI, Answer, Scope
 from gateway.board import Board, Snapshot
-from gateway.headers import SECURITY_HEADERS
 from gateway.problems import Problem, checked_query
-from gateway.rendering import COMPRESS_FROM_BYTES
-from gateway.stream import Receive, Scope, Send
 
 PATH = "/api/v1/sensors"
 
 
-class Whole:
-    """An ASGI application: the board without Flask, for who asks for all of it and nothing else.
+def all_sensors(board: Board) -> ASGI:
+    """The whole board, without Flask: passing it on costs less than a thread that would do so."""
+    compressed = _Compressed()
 
-    That is what most ask, and the bytes are there: Flask and a thread cost more than sending them.
-    """
+    async def answer(scope: Scope) -> Answer:
+        asgi.query(scope)
+        snapshot = board.full()
+        etag = f"{board.epoch}-{snapshot.version}"
+        headers = {"Content-Type": "application/json", "Cache-Control": "no-cache"}
+        packs = False
+        if rendering.worthwhile(len(snapshot.body)):
+            headers["Vary"] = "Accept-Encoding"
+            accepted = parse_accept_header(asgi.header(scope, b"accept-encoding"))
+            packs = accepted.quality("gzip") > 0
+        headers["ETag"] = quote_etag(etag, weak=packs)  # other bytes, the same meaning
+        if parse_etags(asgi.header(scope, b"if-none-match")).contains_weak(etag):
+            return Answer(HTTPStatus.NOT_MODIFIED, headers)
+        if not packs:
+            return Answer(HTTPStatus.OK, headers, snapshot.body)
+        headers["Content-Encoding"] = "gzip"
+        return Answer(HTTPStatus.OK, headers, await compressed.of(snapshot))
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    return asgi.endpoint(answer)
 
-    @staticmethod
-    def serves(scope: Scope) -> bool:
-        """A GET without query, condition or compression; Flask knows what to say to all others."""
-        plain = scope["path"] == PATH and scope["method"] == "GET" and not scope["query_string"]
-        return plain and not any(
-            name.startswith(b"if-") or (name == b"accept-encoding" and b"gzip" in value)
-            for name, value in scope["headers"]
-        )
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        snapshot = self._board.full()
-        headers = SECURITY_HEADERS | {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(snapshot.body)),
-            "Cache-Control": "no-cache",
-            "ETag": f'"{self._board.epoch}-{snapshot.version}"',
-        }
-        if len(snapshot.body) >= COMPRESS_FROM_BYTES:
-            headers["Vary"] = "Accept-Encoding"  # as it would be for who takes it compressed
-        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": HTTPStatus.OK.value, "headers": raw})
-        await send({"type": "http.response.body", "body": snapshot.body})
+class _Compressed:
+    """The newest snapshot that was asked for, compressed once for all who ask, beside the loop."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="compress")
+        self._version: int | None = None
+        self._body: asyncio.Future[bytes]
+
+    async def of(self, snapshot: Snapshot) -> bytes:
+        if snapshot.version != self._version:
+            loop = asyncio.get_running_loop()
+            self._version = snapshot.version
+            self._body = loop.run_in_executor(self._pool, rendering.packed, snapshot.body)
+        # one who leaves must not take it from the others
+        return await asyncio.shield(self._body)
 
 
 def blueprint(board: Board) -> Blueprint:
     api = Blueprint("api", __name__, url_prefix="/api/v1")
-
-    @api.get("/sensors")
-    def sensors() -> Response:
-        checked_query()
-        return _answer(board, board.full())
 
     @api.get("/sensors/<node>/<sensor>")
     def one_sensor(node: str, sensor: str) -> Response:
@@ -63,14 +69,10 @@ def blueprint(board: Board) -> Blueprint:
         snapshot = board.sensor(node, sensor)
         if snapshot is None:
             raise Problem(HTTPStatus.NOT_FOUND, f"no sensor {shown(f'{node}/{sensor}')} is known")
-        return _answer(board, snapshot)
+        response = Response(snapshot.body, content_type="application/json")
+        response.set_etag(f"{board.epoch}-{snapshot.version}")
+        response.cache_control.no_cache = True
+        response.make_conditional(request)
+        return response
 
     return api
-
-
-def _answer(board: Board, snapshot: Snapshot) -> Response:
-    response = Response(snapshot.body, content_type="application/json")
-    response.set_etag(f"{board.epoch}-{snapshot.version}")
-    response.cache_control.no_cache = True
-    response.make_conditional(request)
-    return response

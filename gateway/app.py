@@ -1,4 +1,4 @@
-"""`create_app`: all that is not the stream, as one Flask application."""
+"""`create_app`: all that is not answered on the event loop, as one Flask application."""
 
 from __future__ import annotations
 
@@ -52,11 +52,12 @@ def create_app(
     utcnow: Callable[[], datetime] = utcnow,
     watch: Watch | None = None,
     replicas: Callable[[], ReplicasView] = lambda: ALONE,
+    readiness_errors: Callable[[], list[str]] = list,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Flask:
     """viewers: how many streams are open; watch: of the history, if there is one.
 
-    replicas: how many gateways there are.
+    replicas: how many gateways there are; readiness_errors: those of /readyz.
     """
     app = Flask(__name__, static_folder=None)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -84,7 +85,9 @@ def create_app(
     app.register_blueprint(system_api.blueprint(whole))
     app.register_blueprint(system_page.blueprint(board, utcnow, whole, accounts))
     app.register_blueprint(history_api.blueprint(watch, utcnow))
-    app.register_blueprint(probes.blueprint(board, feed, rejections, viewers, watch))
+    app.register_blueprint(
+        probes.blueprint(board, feed, rejections, viewers, watch, readiness_errors)
+    )
     app.add_url_rule("/openapi.json", view_func=openapi)
     app.after_request(_secure)
     return app

@@ -17,7 +17,7 @@ from typing import Any
 from a2wsgi.wsgi import build_environ
 
 from broker.contract import shown
-from gateway.stream import Message, Receive, Scope, Send
+from gateway.asgi import Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from broker.contract import MAX_PAYLOAD_BYTES, ContractError, Kind, Topic, Topics, shown
 from broker.session import Message
+from broker.worker import Worker
 from gateway.board import Board
 from gateway.rejections import Rejections
 
@@ -76,9 +77,10 @@ class Feed:
         self._known: dict[str, Topic] = {}
         self._asleep = False
         self._wake = threading.Event()
-        self._ended = threading.Event()
-        self._worker = threading.Thread(target=self._run, name="feed", daemon=True)
-        self._progress_s = 0.0
+        self._next_tick_s = monotonic()
+        self._worker = Worker(
+            "feed", self._step, stalled_after_s=STALLED_AFTER_S, monotonic=monotonic
+        )
         self._caught_up = False
         self._late_at_s = math.inf
         self._told_version = board.version
@@ -88,15 +90,13 @@ class Feed:
         self._session = session
 
     def start(self) -> None:
-        self._progress_s = self._monotonic()
         self._worker.start()
 
     def stop(self) -> None:
         """End the worker; what it had not parsed is dropped, since it would show it to nobody."""
-        self._ended.set()
+        self._worker.stopping.set()
         self._wake.set()
-        if self._worker.is_alive():
-            self._worker.join()
+        self._worker.stop()
 
     # ---- what the session calls, in the network thread
 
@@ -138,8 +138,7 @@ class Feed:
         if self._session is None or not self._session.network_thread_alive:
             faults.append("the network thread is dead")
         # The worker comes round once a second even if nothing comes.
-        behind_s = self._monotonic() - self._progress_s
-        if not self._worker.is_alive() or behind_s > STALLED_AFTER_S:
+        if self._worker.liveness_errors():
             faults.append(f"the feed has stalled with {len(self._pending)} messages pending")
         return faults
 
@@ -160,18 +159,17 @@ class Feed:
 
     # ---- the worker
 
-    def _run(self) -> None:
-        next_tick_s = self._monotonic()
-        while not self._ended.is_set():
-            self._progress_s = now_s = self._monotonic()
-            if now_s >= next_tick_s:
-                next_tick_s = now_s + TICK_S
-                self._rejections.report_if_due()
-            parsed = self.work()
-            if parsed:
-                self._ended.wait(min(LONGEST_REST_S, parsed * REST_PER_TOPIC_S))
-            else:
-                self._sleep(min(next_tick_s, self._late_at_s) - self._monotonic())
+    def _step(self) -> None:
+        """One pass, and the rest after it."""
+        now_s = self._monotonic()
+        if now_s >= self._next_tick_s:
+            self._next_tick_s = now_s + TICK_S
+            self._rejections.report_if_due()
+        parsed = self.work()
+        if parsed:
+            self._worker.stopping.wait(min(LONGEST_REST_S, parsed * REST_PER_TOPIC_S))
+        else:
+            self._sleep(min(self._next_tick_s, self._late_at_s) - self._monotonic())
 
     def work(self) -> int:
         """One pass: parse what is pending, and let time pass. Returns how many topics that were."""

@@ -8,11 +8,14 @@ Prometheus wants it, and `brisa_sensor_state` says why; no old value goes on as 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
 
 from flask import Blueprint, Response
 
 from broker import __version__
+from gateway import asgi
+from gateway.asgi import ASGI, Answer, Scope
 from gateway.board import Board
 from gateway.feed import Feed
 from gateway.problems import checked_query
@@ -25,44 +28,73 @@ if TYPE_CHECKING:
     from gateway.history.watch import Watch
 
 
+class MustRun(Protocol):
+    """A thread or task without which the gateway does not do all of its work."""
+
+    def liveness_errors(self) -> list[str]: ...
+
+
+class Probes:
+    """What is answered at /healthz and /readyz: on the event loop, since all threads may be waiting."""
+
+    def __init__(self, feed: Feed, *must_run: MustRun) -> None:
+        self._feed = feed
+        self._must_run = must_run
+
+    def routes(self) -> dict[str, ASGI]:
+        """Each path with its application."""
+        return {
+            "/healthz": _probe(self.liveness_errors),
+            "/readyz": _probe(self.readiness_errors),
+        }
+
+    def liveness_errors(self) -> list[str]:
+        """What only a new process can heal, one line each."""
+        return [*self._feed.faults(), *self._others()]
+
+    def readiness_errors(self) -> list[str]:
+        """Why the page may not be trusted now, one line each."""
+        return [*self._feed.problems(), *self._others()]
+
+    def _others(self) -> list[str]:
+        return [error for one in self._must_run for error in one.liveness_errors()]
+
+
+def _probe(errors: Callable[[], list[str]]) -> ASGI:
+    async def answer(scope: Scope) -> Answer:
+        asgi.query(scope)
+        found = errors()
+        text = "".join(f"{error}\n" for error in found) or "ok\n"
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
+        status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
+        return Answer(status, headers, text.encode())
+
+    return asgi.endpoint(answer)
+
+
 def blueprint(
     board: Board,
     feed: Feed,
     rejections: Rejections,
     viewers: Callable[[], int],
     watch: Watch | None,
+    readiness_errors: Callable[[], list[str]],
 ) -> Blueprint:
-    probes = Blueprint("probes", __name__)
+    metrics_of = Blueprint("metrics", __name__)
     registries: list[CollectorRegistry] = []
 
-    @probes.get("/healthz")
-    def healthz() -> Response:
-        checked_query()
-        return _verdict(feed.faults())
-
-    @probes.get("/readyz")
-    def readyz() -> Response:
-        checked_query()
-        return _verdict(feed.problems())
-
-    @probes.get("/metrics")
+    @metrics_of.get("/metrics")
     def metrics() -> Response:
         from prometheus_client import exposition  # noqa: PLC0415 - 1 MB that not everyone scrapes
 
         checked_query()
         if not registries:
-            registries.append(_registry(_Collector(board, feed, rejections, viewers, watch)))
+            collector = _Collector(board, feed, rejections, viewers, watch, readiness_errors)
+            registries.append(_registry(collector))
         text = exposition.generate_latest(registries[0])
         return Response(text, content_type=exposition.CONTENT_TYPE_PLAIN_0_0_4)
 
-    return probes
-
-
-def _verdict(problems: list[str]) -> Response:
-    text = "".join(f"{problem}\n" for problem in problems) or "ok\n"
-    response = Response(text, 503 if problems else 200, mimetype="text/plain")
-    response.cache_control.no_store = True
-    return response
+    return metrics_of
 
 
 def _registry(collector: _Collector) -> CollectorRegistry:
@@ -84,12 +116,14 @@ class _Collector:
         rejections: Rejections,
         viewers: Callable[[], int],
         watch: Watch | None,
+        readiness_errors: Callable[[], list[str]],
     ) -> None:
         self._board = board
         self._feed = feed
         self._rejections = rejections
         self._viewers = viewers
         self._watch = watch
+        self._readiness_errors = readiness_errors
 
     def collect(self) -> Iterator[Metric]:
         yield from self._sensors()
@@ -154,7 +188,7 @@ class _Collector:
 
         yield InfoMetricFamily("brisa_gateway", "this gateway", {"version": __version__})
         yield GaugeMetricFamily(
-            "brisa_gateway_ready", "1 if /readyz says so", float(not self._feed.problems())
+            "brisa_gateway_ready", "1 if /readyz says so", float(not self._readiness_errors())
         )
         yield GaugeMetricFamily(
             "brisa_gateway_broker_connected",

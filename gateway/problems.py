@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 
 from flask import Flask, Response, current_app, request
@@ -61,22 +61,34 @@ def checked_query(allowed: Collection[str] = (), many: Collection[str] = ()) -> 
 
     many: those that may be given more than once.
     """
-    for name, values in request.args.lists():
+    check(request.args.lists(), allowed, many)
+    return request.args.to_dict()
+
+
+def check(
+    given: Iterable[tuple[str, list[str]]],
+    allowed: Collection[str] = (),
+    many: Collection[str] = (),
+) -> None:
+    """The same for parameters that come from elsewhere: each name with its values."""
+    for name, values in given:
         if name in many:
             continue
         if name not in allowed:
-            raise unknown_parameter(name, (*allowed, *many))
+            every = (*allowed, *many)
+            known = f"allowed: {', '.join(every)}" if every else "there are none here"
+            detail = f"unknown query parameter {shown(name)}; {known}"
+            raise Problem(HTTPStatus.BAD_REQUEST, detail, name)
         if len(values) > 1:
             raise Problem(
                 HTTPStatus.BAD_REQUEST, f"query parameter {shown(name)} is given twice", name
             )
-    return request.args.to_dict()
 
 
-def unknown_parameter(name: str, allowed: Collection[str] = ()) -> Problem:
-    known = f"allowed: {', '.join(allowed)}" if allowed else "there are none here"
-    detail = f"unknown query parameter {shown(name)}; {known}"
-    return Problem(HTTPStatus.BAD_REQUEST, detail, name)
+def failure() -> Problem:
+    """What is said of an error that nobody expected."""
+    detail = "the gateway failed at this; its log says more"
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 
 def register(app: Flask, as_page: Callable[[ProblemView], Response]) -> None:
@@ -135,6 +147,4 @@ def _http_error(error: HTTPException) -> Response:
 
 def _fault(error: Exception) -> Response:
     log.error("%s %s failed", request.method, shown(request.path), exc_info=error)
-    return _answer(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "the gateway failed at this; its log says more"
-    )
+    return _problem(failure())

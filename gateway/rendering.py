@@ -90,10 +90,11 @@ def takes_gzip() -> bool:
 
 def packed(body: bytes) -> bytes:
     """Compressed; empty where that is not worth it."""
-    return gzip.compress(body, LEVEL, mtime=0) if _worthwhile(len(body)) else b""
+    return gzip.compress(body, LEVEL, mtime=0) if worthwhile(len(body)) else b""
 
 
-def _worthwhile(length: int) -> bool:
+def worthwhile(length: int) -> bool:
+    """Is an answer of so many bytes compressed?"""
     return COMPRESS_FROM_BYTES <= length <= MAX_COMPRESSED_BYTES
 
 
@@ -105,7 +106,7 @@ def compress(response: Response) -> Response:
         or "Content-Encoding" in response.headers
     ):
         return response
-    if not _worthwhile(response.content_length or 0):
+    if not worthwhile(response.content_length or 0):
         return response
     response.vary.add("Accept-Encoding")
     if not takes_gzip():

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 
+from broker.worker import Worker
 from gateway.system_views import ReplicasView
 
 log = logging.getLogger(__name__)
@@ -52,16 +52,17 @@ class Replicas:
         self._count: int | None = None
         self._counted_at_s = float("-inf")
         self._said_at_s = float("-inf")
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="replicas", daemon=True)
+        self._worker = Worker("replicas", self._step)
 
     def start(self) -> None:
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
         """A resolver that hangs is not waited for."""
-        self._stopped.set()
-        self._thread.join(timeout=1.0)
+        self._worker.stop(timeout_s=1.0)
+
+    def liveness_errors(self) -> list[str]:
+        return self._worker.liveness_errors()
 
     def view(self) -> ReplicasView:
         count = self._count
@@ -90,7 +91,6 @@ class Replicas:
             self._said_at_s = now_s
             log.warning("how many gateways there are is unknown: %s: %s", self._name, why)
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            self.refresh()
-            self._stopped.wait(EVERY_S)
+    def _step(self) -> None:
+        self.refresh()
+        self._worker.stopping.wait(EVERY_S)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -16,17 +17,19 @@ from flask import Flask
 
 from broker.contract import Topics
 from broker.session import Session, Subscription, unique_client_id
-from gateway.api import Whole
+from gateway import api, asgi
 from gateway.app import create_app
+from gateway.asgi import ASGI, Receive, Scope, Send
 from gateway.board import Board
 from gateway.bridge import Bridge
 from gateway.connection import Connection, room_for
 from gateway.feed import Feed
 from gateway.history_api import PATHS
+from gateway.probes import Probes
 from gateway.rejections import Rejections
 from gateway.replicas import ALONE, Replicas
 from gateway.settings import GatewaySettings
-from gateway.stream import ASGI, PATH, Receive, Scope, Send, Stream
+from gateway.stream import PATH, Stream
 
 if TYPE_CHECKING:
     from gateway.history.watch import Watch
@@ -74,6 +77,8 @@ class Gateway:
         connections, viewers = room_for(settings.max_viewers)
         stream = Stream(board, max_viewers=viewers)
         replicas = Replicas(settings.replicas_name) if settings.replicas_name else None
+        threads = [thread for thread in (watch, replicas) if thread is not None]
+        probes = Probes(feed, stream, *threads)
         pages = create_app(
             board,
             feed,
@@ -81,6 +86,7 @@ class Gateway:
             viewers=stream.viewers,
             watch=watch,
             replicas=replicas.view if replicas is not None else lambda: ALONE,
+            readiness_errors=probes.readiness_errors,
         )
         session = Session(
             settings,
@@ -97,11 +103,10 @@ class Gateway:
         with listener:
             session.start()
             feed.start()
-            threads = [thread for thread in (watch, replicas) if thread is not None]
             for thread in threads:
                 thread.start()
             try:
-                app = Dispatcher(stream, board, pages)
+                app = Dispatcher(loop_routes(board, stream, probes), pages)
                 asyncio.run(serve(settings, app, stream, feed, listener, connections))
             finally:
                 session.stop(timeout_s=1.0)
@@ -126,26 +131,26 @@ def _watch(settings: GatewaySettings) -> Watch | None:
         raise HistoryError(str(error)) from None
 
 
+def loop_routes(board: Board, stream: ASGI, probes: Probes) -> Mapping[str, ASGI]:
+    """Each path that is answered on the event loop."""
+    return {PATH: stream, api.PATH: api.all_sensors(board), **probes.routes()}
+
+
 class Dispatcher:
-    """The stream to the stream, the whole board from here, the history to its threads.
+    """What has a route on the loop is answered there, the history in its threads, all else by pages."""
 
-    All else is for the pages.
-    """
-
-    def __init__(self, stream: Stream, board: Board, pages: Flask) -> None:
-        self._stream = stream
-        self._whole = Whole(board)
+    def __init__(self, on_loop: Mapping[str, ASGI], pages: Flask) -> None:
+        self._on_loop = on_loop
         # a2wsgi has its own words for ASGI's types, uvicorn others again
         self._pages: ASGI = WSGIMiddleware(pages.wsgi_app, workers=PAGE_THREADS)  # type: ignore[assignment,arg-type]
         self._history = Bridge(pages.wsgi_app, threads=HISTORY_THREADS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app: ASGI = self._pages
-        if scope["path"] == PATH:
-            app = self._stream
-        elif self._whole.serves(scope):
-            app = self._whole
-        elif PATHS.fullmatch(scope["path"]):
+        path = scope["path"]
+        app = self._on_loop.get(path, self._pages)
+        if path != "/" and path.endswith("/"):
+            app = asgi.redirect_to_no_slash
+        elif PATHS.fullmatch(path):
             app = self._history
         await app(scope, receive, send)
 
@@ -178,11 +183,15 @@ async def serve(
     # start and end are ours to tell, and what strangers send is not worth a line each
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     # the bridge itself says what it broke off
-    logging.getLogger("uvicorn.error").addFilter(lambda line: "without completing" not in line.msg)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     server = Server(config, stream, feed, settings.drain_s)
     stream.start()
     await server.serve(sockets=[listener])
     await server.ended()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "without completing" not in str(record.msg)  # a message may be any object
 
 
 class Server(uvicorn.Server):
@@ -224,10 +233,12 @@ class Server(uvicorn.Server):
     async def _drain_and_stop(self) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._now.wait(), self._drain_s)
-        await self._stream.close()
-        # who does not read is cut off in the end, which uvicorn would tell as an error of ours
-        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
-        self.should_exit = True
+        try:
+            await self._stream.close()
+        finally:
+            # who does not read is cut off in the end, which uvicorn would tell as an error of ours
+            logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+            self.should_exit = True
 
     async def ended(self) -> None:
         """Wait for what `_stop` began; nothing, if the server ended by itself."""

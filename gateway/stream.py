@@ -11,27 +11,25 @@ So nobody has a backlog, and nobody waits for another.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl
 
-from gateway import problems
+from gateway import asgi
+from gateway.asgi import Receive, Scope, Send
 from gateway.board import Board
-from gateway.headers import SECURITY_HEADERS
+from gateway.problems import Problem
 from gateway.views import utcnow
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Coroutine[Any, Any, None]]
+log = logging.getLogger(__name__)
+
 Pieces = tuple[bytes | memoryview, ...]  # of what is to be written
-ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PATH = "/api/v1/stream"
 HEARTBEAT_S = 15.0
@@ -41,6 +39,9 @@ HEARTBEAT_S = 15.0
 SHORTEST_PAUSE_S = 0.05
 PAUSE_PER_ROUND = 1.0
 VIEWERS_AT_A_STRETCH = 200
+AFTER_FAILURE_S = 1.0
+# Without a round that ended well for so long, a page takes its stream for dead; see live.js.
+STALLED_AFTER_HEARTBEATS = 2.5
 # As much as asyncio takes before it says that a socket is full; each piece costs a system call.
 PIECE_BYTES = 64 * 1024
 RETRY_MS = (1000, 3000)  # at random, so that not all come back in the same moment
@@ -75,6 +76,7 @@ class Stream:
         shortest_pause_s: float = SHORTEST_PAUSE_S,
         utcnow: Callable[[], datetime] = utcnow,
         worked_s: Callable[[], float] = time.thread_time,
+        monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._board = board
@@ -83,6 +85,7 @@ class Stream:
         self._shortest_pause_s = shortest_pause_s
         self._utcnow = utcnow
         self._worked_s = worked_s
+        self._monotonic = monotonic
         self._sleep = sleep
         self._viewers: set[Viewer] = set()
         self._unfinished: set[asyncio.Task[None]] = set()
@@ -90,9 +93,11 @@ class Stream:
         self._fan_out: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._closing = False
+        self._progress_s = 0.0
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._progress_s = self._monotonic()
         self._fan_out = self._loop.create_task(self._run())
 
     def notify(self) -> None:
@@ -108,8 +113,7 @@ class Stream:
         self._closing = True
         if self._fan_out is not None:
             self._fan_out.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._fan_out
+            await asyncio.wait([self._fan_out])
         for viewer in list(self._viewers):
             if not viewer.writing:  # those that are end when they have written
                 self._write(viewer, (_retry(),), last=True)
@@ -117,27 +121,40 @@ class Stream:
     def viewers(self) -> int:
         return len(self._viewers)
 
+    def liveness_errors(self) -> list[str]:
+        """Why only a new process can help, one line each. From any thread."""
+        if self._closing:
+            return []
+        if self._fan_out is None or self._fan_out.done():
+            return ["the stream's fan-out is dead"]
+        behind_s = self._monotonic() - self._progress_s
+        if behind_s > STALLED_AFTER_HEARTBEATS * self._heartbeat_s:
+            return [f"the stream's fan-out has made no progress for {behind_s:.0f} s"]
+        return []
+
     # ---- one request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            detail = f"{scope['method']} is not possible here; allowed: GET, HEAD"
-            await _refuse(send, HTTPStatus.METHOD_NOT_ALLOWED, detail, Allow="GET, HEAD")
+        try:
+            asgi.query(scope)
+            self._check_room()
+        except Problem as problem:
+            await asgi.respond(send, asgi.refusal(problem))
             return
-        if names := parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
-            wrong = problems.unknown_parameter(names[0][0])
-            await _refuse(send, wrong.status, str(wrong), wrong.parameter)
-            return
-        if self._closing or len(self._viewers) >= self._max_viewers:
-            why = "shutting down" if self._closing else f"all {self._max_viewers} streams are taken"
-            headers = {"Retry-After": str(1 if self._closing else FULL_RETRY_AFTER_S)}
-            await _refuse(send, HTTPStatus.SERVICE_UNAVAILABLE, why, **headers)
-            return
-        await send(_head(HTTPStatus.OK, STREAM_HEADERS))
+        await send(asgi.head(HTTPStatus.OK, STREAM_HEADERS))
         if scope["method"] == "HEAD":
-            await send(_body(b"", last=True))
+            await send(asgi.body(b"", last=True))
             return
         await self._serve(scope, receive, send)
+
+    def _check_room(self) -> None:
+        """Raises Problem."""
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        if self._closing:
+            raise Problem(status, "shutting down", retry_after_s=1)
+        if len(self._viewers) >= self._max_viewers:
+            detail = f"all {self._max_viewers} streams are taken"
+            raise Problem(status, detail, retry_after_s=FULL_RETRY_AFTER_S)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         viewer = Viewer(send, _last_event(scope, self._board.epoch))
@@ -160,17 +177,27 @@ class Stream:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         next_beat_s = loop.time() + self._heartbeat_s
+        failing = False
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(next_beat_s):
                     await self._changed.wait()
             self._changed.clear()
             began_s = self._worked_s()
-            beat: Pieces = ()
-            if loop.time() >= next_beat_s:
+            beat_due = loop.time() >= next_beat_s
+            try:
+                await self._round(self._heartbeat() if beat_due else ())
+            except Exception:
+                if not failing:  # what fails in every round would fill the log
+                    log.exception("a round of the stream failed; it is tried again")
+                failing = True
+                self._changed.set()  # some viewers may not have been told yet
+                await self._sleep(AFTER_FAILURE_S)
+                continue
+            failing = False
+            self._progress_s = self._monotonic()
+            if beat_due:
                 next_beat_s = loop.time() + self._heartbeat_s
-                beat = self._heartbeat()
-            await self._round(beat)
             took_s = self._worked_s() - began_s
             await self._sleep(max(self._shortest_pause_s, PAUSE_PER_ROUND * took_s))
 
@@ -243,9 +270,9 @@ async def _send(send: Send, pieces: Pieces, last: bool) -> None:
     """Much data goes bit by bit: then no more of it waits in memory than the socket's buffer."""
     for piece in pieces:
         for start in range(0, len(piece), PIECE_BYTES):
-            await send(_body(bytes(piece[start : start + PIECE_BYTES])))
+            await send(asgi.body(bytes(piece[start : start + PIECE_BYTES])))
     if last:
-        await send(_body(b"", last=True))
+        await send(asgi.body(b"", last=True))
 
 
 @types.coroutine
@@ -292,21 +319,3 @@ def _last_event(scope: Scope, epoch: str) -> int:
             if of == epoch and version.isascii() and version.isdigit() and len(version) < 19:
                 return int(version)
     return -1
-
-
-async def _refuse(
-    send: Send, status: HTTPStatus, detail: str, parameter: str | None = None, **headers: str
-) -> None:
-    headers = {"Content-Type": problems.MEDIA_TYPE, "Cache-Control": "no-store"} | headers
-    await send(_head(status, headers))
-    await send(_body(problems.body(status, detail, parameter), last=True))
-
-
-def _head(status: HTTPStatus, headers: Mapping[str, str]) -> Message:
-    every = SECURITY_HEADERS | dict(headers)
-    raw = [(name.lower().encode(), value.encode()) for name, value in every.items()]
-    return {"type": "http.response.start", "status": status.value, "headers": raw}
-
-
-def _body(data: bytes, *, last: bool = False) -> Message:
-    return {"type": "http.response.body", "body": data, "more_body": not last}

@@ -86,7 +86,10 @@ def _history() -> dict[str, dict[str, Any]]:
     unchanged = {"description": "as the ETag in If-None-Match says"}
     none = "no history is configured"
     away = "the database is away, or its tables are another version's"
-    moment = "ISO 8601 with a zone, or a date: its midnight, UTC"
+    moment: Any = {
+        "anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "date"}]
+    }
+    means = "A date is its midnight, UTC"
     return {
         "/api/v1/sensors/{node}/{sensor}/history": _get(
             "history",
@@ -94,8 +97,8 @@ def _history() -> dict[str, dict[str, Any]]:
             _json(HistoryView) | _text("text/csv"),
             _id("node"),
             _id("sensor"),
-            _query("from", f"{moment}. Default: a day before `to`", type="string"),
-            _query("to", f"{moment}; itself not in it. Default: now", type="string"),
+            _query("from", f"{means}. Default: a day before `to`", **moment),
+            _query("to", f"{means}. Exclusive. Default: now", **moment),
             _query(
                 "points",
                 "JSON only",

@@ -30,7 +30,7 @@ def milliseconds(value: datetime) -> int:
 def parsed(text: str) -> int:
     """Raises ValueError that says what is allowed."""
     try:
-        value = datetime.fromisoformat(_LOST_PLUS.sub(r"+\1", text))
+        value = datetime.fromisoformat(_LOST_PLUS.sub(r"+\1", text.upper()))
     except ValueError:
         raise ValueError(ALLOWED) from None
     if _DATE.fullmatch(text):

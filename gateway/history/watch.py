@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from broker.worker import Worker
 from gateway.history import account, trends
 from gateway.history.store import Store, StoreError
 from gateway.history.views import AuditView
@@ -65,17 +65,18 @@ class Watch:
         self._trends_due_s = float("-inf")
         self._asked_at_s: float | None = None
         self._said_at_s = float("-inf")
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="history-watch", daemon=True)
+        self._worker = Worker("history-watch", self._step)
 
     def start(self) -> None:
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
         """A database that hangs is not waited for."""
-        self._stopped.set()
-        self._thread.join(timeout=1.0)
+        self._worker.stop(timeout_s=1.0)
         self.store.close()
+
+    def liveness_errors(self) -> list[str]:
+        return self._worker.liveness_errors()
 
     def seen(self) -> Seen:
         asked_at_s = self._asked_at_s
@@ -148,17 +149,20 @@ class Watch:
             self._trends_due_s = now_s + TRENDS_EVERY_S if by_sensor else now_s
         self._asked_at_s = None
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                self.refresh()
-                if not self._seen.problem:
-                    self.refresh_trends()
-            except Exception as error:
-                log.debug("the history's account failed", exc_info=True)
-                self._seen = self._seen._replace(problem=f"the gateway failed at it: {error!r}")
-                self.failed(self._seen.problem)
-                self._asked_at_s = None
-            audit = self._seen.audit
-            new = bool(self._seen.problem) or audit is None or not audit.sensors
-            self._stopped.wait(AGAIN_S if new else self._every_s)
+    def _step(self) -> None:
+        self._worker.stopping.wait(self._turn())
+
+    def _turn(self) -> float:
+        """Read what is due. Returns the seconds until the next turn."""
+        try:
+            self.refresh()
+            if not self._seen.problem:
+                self.refresh_trends()
+        except Exception as error:
+            log.debug("the history's account failed", exc_info=True)
+            self._seen = self._seen._replace(problem=f"the gateway failed at it: {error!r}")
+            self.failed(self._seen.problem)
+            self._asked_at_s = None
+        audit = self._seen.audit
+        new = bool(self._seen.problem) or audit is None or not audit.sensors
+        return AGAIN_S if new else self._every_s

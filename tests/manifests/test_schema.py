@@ -80,7 +80,7 @@ def _metrics() -> set[str]:
     collectors = (
         Health([], anything(), anything(), anything()),
         RecorderHealth(anything(), anything()),
-        _Collector(anything(), anything(), anything(), lambda: 0, anything()),
+        _Collector(anything(), anything(), anything(), lambda: 0, anything(), list),
     )
     return {name for one in collectors for metric in one.collect() for name in _names(metric)}
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 
 import pytest
 
-from gateway.api import PATH, Whole
-from gateway.stream import Message, Scope
 from gateway.views import SensorList, SensorView
 from tests.unit.told import Told, make_client
 
@@ -78,46 +75,6 @@ def test_head_has_the_headers_alone() -> None:
     head, get = client.head("/api/v1/sensors"), client.get("/api/v1/sensors")
     assert head.data == b""
     assert head.headers["ETag"] == get.headers["ETag"]
-
-
-def scope(**other: object) -> Scope:
-    return {"method": "GET", "path": PATH, "query_string": b"", "headers": [], **other}
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"method": "HEAD"},
-        {"method": "POST"},
-        {"path": f"{PATH}/"},
-        {"path": f"{PATH}/aula/dht11"},
-        {"query_string": b"x=1"},
-        {"headers": [(b"if-none-match", b"*")]},
-        {"headers": [(b"accept-encoding", b"gzip, br")]},
-    ],
-)
-def test_flask_answers_all_but_the_plain_question(other: dict[str, object]) -> None:
-    assert Whole.serves(scope(headers=[(b"accept", b"*/*")]))
-    assert not Whole.serves(scope(**other))
-
-
-def test_the_plain_question_is_answered_with_what_flask_would_say() -> None:
-    told = Told()
-    for n in range(10):  # enough for it to be worth compressing
-        told.reading(1, sensor=f"dht-{n}")
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    async def receive() -> Message:
-        raise AssertionError("it needs to know no more")
-
-    asyncio.run(Whole(told.board)(scope(), receive, send))
-    by_flask = make_client(told).get(PATH)
-    assert sent[1] == {"type": "http.response.body", "body": by_flask.data}
-    ours = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    assert ours == {name.lower(): value for name, value in by_flask.headers.items()}
 
 
 @pytest.mark.parametrize("first", ["identity", "gzip"])

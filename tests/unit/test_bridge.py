@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from gateway import bridge
+from gateway.asgi import Message
 from gateway.bridge import Bridge
-from gateway.stream import Message
 from tests.databases import Database
 from tests.unit.past import Past
 from tests.unit.test_server import WAIT_S, patched, running

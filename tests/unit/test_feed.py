@@ -309,6 +309,33 @@ def test_a_worker_that_is_gone_is_a_stalled_feed(feed: Feed) -> None:
     assert feed.problems() == ["the feed has stalled with 0 messages pending"]
 
 
+def test_a_tick_that_raises_does_not_end_the_worker(
+    told: Told, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.worker.PAUSE_S", 0.0)
+    feed.watch(InMemorySession())
+    feed.work()
+    ticked, taken_in = threading.Event(), threading.Event()
+
+    def tick() -> float:
+        if not ticked.is_set():
+            ticked.set()
+            raise ValueError("once")
+        return math.inf
+
+    monkeypatch.setattr(told.board, "tick", tick)
+    feed.on_change = taken_in.set
+    feed.start()
+    try:
+        assert ticked.wait(10)
+        feed.on_message(reading(1))
+        assert taken_in.wait(10)
+        assert told.view().seq == 1
+        assert feed.faults() == []
+    finally:
+        feed.stop()
+
+
 def test_faults_are_only_what_a_new_process_would_heal(running: Feed) -> None:
     running.draining = True
     session = InMemorySession(connected=False)

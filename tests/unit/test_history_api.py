@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -77,7 +76,8 @@ def test_a_day_is_from_midnight_utc(client: FlaskClient, past: Past) -> None:
         ("from=yesterday", "from", "'yesterday': allowed are ISO 8601"),
         ("to=2026-05-03T10:00:00", "to", "with a zone"),
         ("from=2026-13-01", "from", "'2026-13-01'"),
-        ("from=", "from", "allowed are"),
+        ("from=", "from", "'': allowed are ISO 8601"),
+        ("to=", "to", "'': allowed are ISO 8601"),
         ("points=0", "points", "'0': allowed are 1 to 5000"),
         ("points=5001", "points", "1 to 5000"),
         ("points=many", "points", "'many'"),
@@ -353,21 +353,10 @@ def test_a_database_that_is_away_or_empty_is_asked_every_two_seconds(
 ) -> None:
     if stored:
         past.readings([1])
-    waited_s: list[float | None] = []
-
-    class Stopped(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            waited_s.append(timeout)
-            if len(waited_s) == 2:
-                patch.undo()
-            if len(waited_s) == 4:
-                self.set()
-            return self.is_set()
-
-    watch._stopped = Stopped()
     with monkeypatch.context() as patch:
         away(patch)
-        watch._run()
+        waited_s = [watch._turn(), watch._turn()]
+    waited_s += [watch._turn(), watch._turn()]
     assert waited_s == [2.0, 2.0, then_s, then_s]
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 
 import jsonschema
+import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.history.watch import Watch
@@ -47,3 +48,21 @@ def test_every_path_of_it_is_answered_as_it_says(sqlite: Database) -> None:
                 if kind.endswith("json"):
                     whole = {**schema, "components": document["components"]}
                     jsonschema.validate(response.json, whole)
+
+
+MOMENTS = ["2026-05-03T12:00:00Z", "2026-05-03t12:00:00.123456789z", "2026-05-03", "", "now"]
+
+
+@pytest.mark.parametrize("text", MOMENTS)
+@pytest.mark.parametrize("name", ["from", "to"])
+def test_from_and_to_are_what_the_document_says(past: Past, name: str, text: str) -> None:
+    document = json.loads(TARGET.read_text(encoding="utf-8"))
+    parameters = document["paths"]["/api/v1/sensors/{node}/{sensor}/history"]["get"]["parameters"]
+    (schema,) = [one["schema"] for one in parameters if one["name"] == name]
+    validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    past.readings([1])
+    client = make_client(Told(), watch=Watch(past.store))
+    query = {"from": "1990-01-01", "to": "2040-01-01"} | {name: text}
+    response = client.get("/api/v1/sensors/pi-1/dht11/history", query_string=query)
+    assert response.status_code == (200 if validator.is_valid(text) else 400)
+    assert validator.is_valid(text) is (text not in ("", "now"))

@@ -48,6 +48,32 @@ def test_all_well_is_200(told: Told, feed: Feed) -> None:
         assert response.headers["Cache-Control"] == "no-store"
 
 
+def test_what_must_run_and_does_not_fails_both_and_the_metric(told: Told, feed: Feed) -> None:
+    class Dead:
+        def liveness_errors(self) -> list[str]:
+            return ["it is dead"]
+
+    client = make_client(told, feed, must_run=[Dead()])
+    for path in ("/healthz", "/readyz"):
+        response = client.get(path)
+        assert (response.status_code, response.data) == (503, b"it is dead\n")
+    assert b"brisa_gateway_ready 0.0\n" in client.get("/metrics").data
+
+
+def test_a_scrape_that_fails_is_an_error_and_the_next_one_is_not(
+    told: Told, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = make_client(told, feed)
+
+    def fails() -> None:
+        raise ValueError("once")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(told.board, "fresh", fails)
+        assert client.get("/metrics").status_code == 500
+    assert client.get("/metrics").status_code == 200
+
+
 def test_a_lost_broker_fails_readiness_and_not_liveness(told: Told, feed: Feed) -> None:
     feed.watch(InMemorySession(connected=False, last_error="gone"))
     client = make_client(told, feed)

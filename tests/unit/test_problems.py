@@ -55,11 +55,20 @@ def test_a_language_that_the_page_does_not_speak_is_400_by_name() -> None:
     assert (view.parameter, "es, en" in view.detail) == ("lang", True)
 
 
-@pytest.mark.parametrize("path", ["/", "/text", "/api/v1/sensors", "/metrics", "/readyz"])
-def test_another_method_is_405_with_those_that_are_allowed(path: str) -> None:
-    response = make_client(Told()).post(path)
-    problem(response, 405)
-    assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
+@pytest.mark.parametrize(
+    ("paths", "allowed"),
+    [
+        (("/", "/text", "/metrics"), "GET, HEAD, OPTIONS"),
+        (("/api/v1/sensors", "/healthz", "/readyz"), "GET, HEAD"),
+    ],
+)
+def test_another_method_is_405_with_those_that_are_allowed(
+    paths: tuple[str, ...], allowed: str
+) -> None:
+    for path in paths:
+        response = make_client(Told()).post(path)
+        assert allowed in problem(response, 405).detail
+        assert response.headers["Allow"] == allowed
 
 
 def test_a_fault_of_ours_is_500_without_its_trace(

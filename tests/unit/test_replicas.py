@@ -116,6 +116,27 @@ def test_the_thread_looks_up_by_itself_and_a_resolver_that_hangs_does_not_keep_i
     eventually("its answer is taken all the same", lambda: replicas.view() == counted(2))
 
 
+def test_a_resolver_that_fails_as_none_should_does_not_end_the_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("broker.worker.PAUSE_S", 0.0)
+    failures = iter([ValueError("no address at all")])
+
+    def resolve(_name: str) -> int:
+        if error := next(failures, None):
+            raise error
+        return 2
+
+    replicas = Replicas(NAME, resolve=resolve)
+    replicas.start()
+    try:
+        eventually("it has asked again", lambda: replicas.view() == counted(2))
+        assert replicas.liveness_errors() == []
+    finally:
+        replicas.stop()
+    assert replicas.liveness_errors() == ["the thread replicas is dead"]
+
+
 def test_addresses_are_counted_once_each_and_by_one_family(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two pods with both families, as a cluster that has both answers; the resolver repeats one."""
     v4, v6 = socket.AF_INET, socket.AF_INET6

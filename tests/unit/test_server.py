@@ -15,6 +15,8 @@ import httpx
 import pytest
 
 from gateway.problems import ProblemView
+from gateway.server import PAGE_THREADS
+from tests.databases import Database
 from tests.support import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -220,6 +222,71 @@ def replicas(gateway: Process) -> dict[str, object]:
     said = httpx.get(f"{gateway.url}/api/v1/system", timeout=WAIT_S).json()
     found: dict[str, object] = said["gateway"]["replicas"]
     return found
+
+
+def test_probes_answer_though_every_thread_of_pages_waits_for_a_database(sqlite: Database) -> None:
+    hangs = patched(
+        "import sys, threading, gateway.past, gateway.server\n"
+        "from gateway.history import store\n"
+        "gateway.past.AT_ONCE = gateway.server.PAGE_THREADS\n"
+        "def hang(self):\n"
+        "    print('hangs in', threading.current_thread().name, file=sys.stderr, flush=True)\n"
+        "    threading.Event().wait()\n"
+        "store.Store.read = store.Store.check = hang"
+    )
+    page = b"GET /sensors/pi-1/dht11 HTTP/1.1\r\nHost: x\r\n\r\n"
+    with running(*hangs, **sqlite.env) as gateway, ExitStack() as opened:
+        gateway.wait_for("the page is at")
+        for _ in range(PAGE_THREADS):
+            client = socket.create_connection(("127.0.0.1", gateway.port), WAIT_S)
+            opened.enter_context(client).sendall(page)
+            gateway.wait_for("hangs in WSGI")
+        assert httpx.get(f"{gateway.url}/healthz", timeout=WAIT_S).text == "ok\n"
+        assert "not connected" in httpx.get(f"{gateway.url}/readyz", timeout=WAIT_S).text
+
+
+def test_probes_answer_though_500_clients_ask_for_pages_and_read_none() -> None:
+    slow = patched(
+        "import time\nfrom gateway.board import Board\n"
+        "Board.views = lambda self: time.sleep(1) or []"
+    )
+    pages = b"GET /kiosk HTTP/1.1\r\nHost: x\r\n\r\n" * 20
+    with running(*slow) as gateway, ExitStack() as opened:
+        gateway.wait_for("the page is at")
+        for _ in range(500):
+            client = socket.create_connection(("127.0.0.1", gateway.port), WAIT_S)
+            opened.enter_context(client).sendall(pages)
+        for _ in range(3):
+            assert httpx.get(f"{gateway.url}/healthz", timeout=WAIT_S).text == "ok\n"
+
+
+def test_a_log_record_whose_message_is_no_text_is_logged() -> None:
+    talks = patched(
+        "import logging, gateway.server as server\n"
+        "started = server.Server.startup\n"
+        "async def startup(self, sockets=None):\n"
+        "    await started(self, sockets)\n"
+        "    logging.getLogger('uvicorn.error').error(OSError('no text'))\n"
+        "server.Server.startup = startup"
+    )
+    with running(*talks) as gateway:
+        gateway.wait_for("no text")
+        gateway.process.terminate()
+        code, errors = gateway.end()
+    assert (code, "Traceback" in errors) == (0, False)
+
+
+def test_a_signal_ends_the_process_also_where_the_stream_cannot_be_closed() -> None:
+    fails = patched(
+        "from gateway.stream import Stream\n"
+        "async def close(self): raise ValueError('not closed')\n"
+        "Stream.close = close"
+    )
+    with running(*fails) as gateway:
+        gateway.wait_for("the page is at")
+        gateway.process.terminate()
+        code, errors = gateway.end()
+    assert (code, "not closed" in errors) == (1, True)
 
 
 def test_what_is_not_http_is_a_problem_too() -> None:

@@ -17,15 +17,18 @@ import httpx
 import pytest
 import uvicorn
 
+from gateway.asgi import Message
+from gateway.board import Snapshot
 from gateway.connection import Connection
 from gateway.headers import SECURITY_HEADERS
 from gateway.problems import ProblemView
 from gateway.stream import (
+    HEARTBEAT_S,
     PATH,
     PAUSE_PER_ROUND,
     PIECE_BYTES,
     SHORTEST_PAUSE_S,
-    Message,
+    STALLED_AFTER_HEARTBEATS,
     Pieces,
     Stream,
 )
@@ -327,6 +330,92 @@ def test_a_heartbeat_comes_though_nothing_changes(told: Told) -> None:
                 beat = await client.next()
                 assert (beat.name, beat.id) == ("heartbeat", None)
                 assert beat.data == {"server_time": "2026-11-23T12:00:00.000Z"}
+
+    run(check())
+
+
+def test_a_round_that_raises_is_followed_by_the_next_and_heartbeats_go_on(
+    told: Told, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    delta, failures = told.board.delta, iter([ValueError("one"), ValueError("two")])
+
+    def fails_twice(since: int) -> Snapshot | None:
+        if error := next(failures, None):
+            raise error
+        return delta(since)
+
+    async def at_once(_seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    async def check() -> None:
+        async with (
+            streaming(told, heartbeat_s=0.01, sleep=at_once) as stream,
+            Client().on(stream) as client,
+        ):
+            await client.next()
+            monkeypatch.setattr(told.board, "delta", fails_twice)
+            told.reading(2)
+            stream.notify()
+            while (event := await client.next()).name == "heartbeat":
+                pass
+            assert event.data["sensors"][0]["seq"] == 2
+            assert (await client.next()).name == "heartbeat"
+            assert stream.liveness_errors() == []
+
+    run(check())
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_rounds_that_only_raise_fail_liveness(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = asyncio.Event()
+
+    async def sleep(_seconds: float) -> None:
+        failed.set()
+        await asyncio.sleep(0)
+
+    def fails(_since: int) -> None:
+        raise ValueError("always")
+
+    async def check() -> None:
+        async with (
+            streaming(told, sleep=sleep, monotonic=told.clock.monotonic) as stream,
+            Client().on(stream) as client,
+        ):
+            await client.next()
+            monkeypatch.setattr(told.board, "delta", fails)
+            told.reading(2)
+            stream.notify()
+            await asyncio.wait_for(failed.wait(), WAIT_S)
+            told.clock.pass_(HEARTBEAT_S)
+            assert stream.liveness_errors() == []
+            told.clock.pass_(STALLED_AFTER_HEARTBEATS * HEARTBEAT_S)
+            (error,) = stream.liveness_errors()
+            assert "fan-out has made no progress" in error
+
+    run(check())
+
+
+def test_a_fan_out_that_is_gone_fails_liveness_and_does_not_keep_the_stream_from_closing(
+    told: Told,
+) -> None:
+    async def dies(_seconds: float) -> None:
+        raise SystemError("not even a pause")
+
+    async def check() -> None:
+        stream = Stream(told.board, sleep=dies)
+        assert stream.liveness_errors() == ["the stream's fan-out is dead"]
+        stream.start()
+        assert stream.liveness_errors() == []
+        async with Client().on(stream) as client:
+            await client.next()
+            stream.notify()
+            assert stream._fan_out is not None
+            await asyncio.wait([stream._fan_out], timeout=WAIT_S)
+            assert stream.liveness_errors() == ["the stream's fan-out is dead"]
+            await stream.close()
+            await asyncio.wait_for(client.gone.wait(), WAIT_S)
+        assert client.ended
+        assert stream.liveness_errors() == []
 
     run(check())
 

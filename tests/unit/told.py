@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
 from uuid import UUID
 
 from flask.testing import FlaskClient
 
 from broker.contract import Kind, Topic, Topics
 from gateway.app import create_app
+from gateway.asgi import ASGI, Message
 from gateway.board import Board
 from gateway.feed import Feed
 from gateway.history.watch import Watch
+from gateway.probes import MustRun, Probes
 from gateway.rejections import Rejections
 from gateway.replicas import ALONE
+from gateway.server import loop_routes
+from gateway.stream import Stream
 from gateway.system_views import ReplicasView
 from gateway.views import SensorView
 
@@ -132,16 +140,59 @@ def make_client(
     viewers: int = 0,
     watch: Watch | None = None,
     replicas: ReplicasView = ALONE,
+    must_run: Sequence[MustRun] = (),
 ) -> FlaskClient:
-    """A client of the pages, with the board's own clock."""
+    """A client of all but the stream, with the board's own clock."""
+    feed = feed or make_feed(told)
+    probes = Probes(feed, *must_run)
     app = create_app(
         told.board,
-        feed or make_feed(told),
+        feed,
         told.rejections,
         viewers=lambda: viewers,
         utcnow=told.clock.utcnow,
         watch=watch,
         replicas=lambda: replicas,
+        readiness_errors=probes.readiness_errors,
         monotonic=told.clock.monotonic,
     )
+    routes = loop_routes(told.board, Stream(told.board), probes)
+    app.wsgi_app = OnLoop(routes, app.wsgi_app)  # type: ignore[method-assign,assignment]
     return app.test_client()
+
+
+class OnLoop:
+    """WSGI that answers as the gateway does what it answers on its event loop."""
+
+    def __init__(self, routes: Mapping[str, ASGI], pages: Any) -> None:
+        self._routes = routes
+        self._pages = pages
+
+    def __call__(self, environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        app = self._routes.get(environ["PATH_INFO"])
+        if app is None:
+            answer: Iterable[bytes] = self._pages(environ, start)
+            return answer
+        names = {name[5:]: name for name in environ if name.startswith("HTTP_")}
+        scope = {
+            "method": environ["REQUEST_METHOD"],
+            "path": environ["PATH_INFO"],
+            "query_string": environ["QUERY_STRING"].encode("latin-1"),
+            "headers": [
+                (short.replace("_", "-").lower().encode(), environ[name].encode("latin-1"))
+                for short, name in names.items()
+            ],
+        }
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def receive() -> Message:
+            raise AssertionError("what is answered at once needs to know no more")
+
+        asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+        head, *rest = sent
+        headers = [(name.decode().title(), value.decode()) for name, value in head["headers"]]
+        start(f"{head['status']} {HTTPStatus(head['status']).phrase}", headers)
+        return [] if scope["method"] == "HEAD" else [one["body"] for one in rest]
