@@ -49,7 +49,10 @@ REPEAT_LOG_S = 60.0
 
 
 class NotConnectedError(RuntimeError):
-    """The broker is away (or its queue is full); nothing was sent, and nothing will be later."""
+    """The broker is away, or too much is queued: do not count on this message.
+
+    If the connection broke while it was handed over, paho may still send it after the next connect.
+    """
 
 
 class Message(Protocol):
@@ -146,6 +149,7 @@ class Session:
         self._up = threading.Event()
         self._failures = 0
         self._over = False  # has the end of this connection been said?
+        self._leaving = False  # have we asked to disconnect?
         self._connected_at_s = 0.0
         self._lost_at_once = 0
         self._subscribe_mid: int | None = None
@@ -256,7 +260,7 @@ class Session:
         client = self._client
         if client is None:
             return
-        self._over = False
+        self._over = self._leaving = False
         host, port, keepalive_s = self._address.host, self._address.port, self._settings.keepalive_s
         if self._protocol == 5:
             # by default only the first connect would begin with a clean session
@@ -299,8 +303,7 @@ class Session:
         silent_s = self._monotonic() - self._connected_at_s
         waiting = self.connected and self._subscriptions and not self.subscribed
         if waiting and silent_s > 2 * self._settings.keepalive_s and self._client is not None:
-            self._failed(f"{self.where} does not answer a subscription")
-            self._client.disconnect()
+            self._leave(self._client, f"{self.where} does not answer a subscription")
 
     def _suback(
         self,
@@ -319,8 +322,8 @@ class Session:
             return
         for subscription, reason in zip(self._subscriptions, reasons, strict=False):
             if reason.is_failure:
-                self._failed(f"may not subscribe to {subscription.topic}: {reason}")
-                client.disconnect()  # the back-off decides when to ask again
+                # the back-off decides when to ask again
+                self._leave(client, f"may not subscribe to {subscription.topic}: {reason}")
                 return
         self.subscribed = True
         # A broker answers in order: when it has granted a filter that nothing matches, all that it
@@ -417,6 +420,13 @@ class Session:
         self._say_once(f"the broker refused {topic}: {reason}")
         if self._on_refused is not None:
             _guarded_call(self._on_refused, topic, str(reason))
+
+    def _leave(self, client: Client, text: str) -> None:
+        """Disconnect because of `text`; once, however long it takes until the connection is gone."""
+        if not self._leaving:
+            self._leaving = True
+            self._failed(text)
+            client.disconnect()
 
     def _failed(self, text: str) -> None:
         self.last_error = text

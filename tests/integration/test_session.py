@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import re
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 
 from broker.buffered import BufferedSocket
 from broker.session import (
@@ -380,3 +383,21 @@ def test_the_wait_between_attempts_doubles_is_bounded_and_partly_random() -> Non
     assert max(longest) == longest[-1] == 30
     assert backoff_s(99, 3600, lambda _low, high: high) == 3600
     assert [backoff_s(attempt, 30, lambda low, _high: low) for attempt in (1, 2)] == [0.25, 0.5]
+
+
+def test_a_disconnect_that_takes_its_time_counts_as_one_failure() -> None:
+    """Or the back-off would be at its longest after a few seconds of one broken connection."""
+    clock_s = itertools.count(11.0)
+    session = Session(
+        BrokerSettings(broker_url="mqtt://127.0.0.1:1883", keepalive_s=5),
+        client_id="x",
+        protocol=4,
+        subscriptions=[Subscription("brisa/#")],
+        monotonic=lambda: next(clock_s),
+    )
+    session._client = Client(CallbackAPIVersion.VERSION2)  # whose connection does not end
+    session.connected = True
+    for _ in range(3):
+        session._look()
+    assert "does not answer a subscription" in session.last_error
+    assert session._failures == 1
