@@ -1,5 +1,8 @@
 # brisa. `make` alone lists what there is.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# the first that runs: a shim of pyenv's may be on PATH for a version that is not active
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14; do \
+            $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && \
+            command -v $$python && break; done)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PORT   ?= 5000

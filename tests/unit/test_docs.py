@@ -73,7 +73,11 @@ def says(path: Path) -> list[str]:
 
 def our_words() -> str:
     """All that our programs can print, a string a line."""
-    scripts = [path.read_text() for path in (REPOSITORY / "tools").iterdir() if not path.suffix]
+    scripts = [
+        path.read_text()
+        for path in (REPOSITORY / "tools").iterdir()
+        if path.is_file() and not path.suffix
+    ]
     trees = [
         ast.parse(path.read_text())
         for folder in ("broker", "edge", "gateway", "tools")
