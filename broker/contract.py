@@ -170,10 +170,22 @@ class Measured(_Payload):
     source: Word = Field(description="where it is from: dht11, dht22, replay, simulated, …")
 
 
+class MonotonicTime(_Payload):
+    """When something was, on the monotonic clock of a running kernel."""
+
+    clock: Word = Field(description="which clock; programs on one running kernel share it")
+    ms: int = Field(ge=0, le=SEQ_MAX, description="its time, milliseconds")
+
+
 class Reading(Measured):
     """`<root>/<node>/<sensor>/reading`, retained: the newest reading."""
 
     stream: UUID = Field(description="the journal (or process) that numbered it")
+    measured_monotonic: MonotonicTime | None = Field(
+        default=None,
+        description="where the node's clock was not right: when it was measured, for who reads"
+        " the same monotonic clock",
+    )
 
 
 class SensorState(StrEnum):

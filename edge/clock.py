@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import time
 from datetime import UTC, datetime
-from pathlib import Path
+
+from broker.monotonic import monotonic_clock_id, read_boot_id
 
 # adjtimex(2): the clock is not synchronised to a reliable server.
 TIME_ERROR = 5
 # struct timex is 208 bytes on 64-bit Linux and smaller on 32-bit; all zero asks and sets nothing.
 TIMEX_BYTES = 512
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock:
@@ -33,7 +33,8 @@ class Clock:
 
         Empty where the kernel does not say.
         """
-        try:
-            return BOOT_ID.read_text(encoding="ascii").strip()
-        except OSError:
-            return ""
+        return read_boot_id()
+
+    def monotonic_id(self) -> str:
+        """Which monotonic clock this is; empty if unknown. See `broker.monotonic`."""
+        return monotonic_clock_id()

@@ -19,6 +19,7 @@ from broker.contract import (
     Backfill,
     ContractError,
     Kind,
+    MonotonicTime,
     NodeState,
     NodeStatus,
     Reading,
@@ -140,7 +141,8 @@ class Publisher:
         """Journal an accepted sample, and publish it."""
         with self._lock:
             source = self._samplers[name].sensor.source
-            self._newest[name] = self._journal.append(name, sample, source)
+            reading = self._journal.append(name, sample, source)
+            self._newest[name] = self._with_monotonic_time(reading, sample)
             self._say_reading(name)
 
     def changed(self, name: str) -> None:
@@ -240,6 +242,14 @@ class Publisher:
             )
 
     # ---- what they share
+
+    def _with_monotonic_time(self, reading: Reading, sample: Sample) -> Reading:
+        """With what tells its age on this machine, where its date cannot."""
+        clock = self._clock.monotonic_id()
+        if sample.clock_synchronised or not clock:
+            return reading
+        measured = MonotonicTime(clock=clock, ms=int(sample.monotonic_s * 1000))
+        return reading.model_copy(update={"measured_monotonic": measured})
 
     def _say_reading(self, name: str) -> None:
         reading = self._newest.get(name)

@@ -42,7 +42,8 @@ class Board:
     """Safe to call from any thread.
 
     max_sensors, max_sensors_per_node: those beyond are counted and not stored, so that nobody who
-    may publish can fill the gateway's memory.
+    may publish can fill the gateway's memory. monotonic_clock: which clock `monotonic` reads, by
+    `broker.monotonic`; empty: unknown.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Board:
         max_sensors: int = 2000,
         max_sensors_per_node: int = 200,
         monotonic: Callable[[], float] = time.monotonic,
+        monotonic_clock: str = "",
         utcnow: Callable[[], datetime] = utcnow,
     ) -> None:
         self.epoch = secrets.token_hex(6)
@@ -62,6 +64,7 @@ class Board:
         self.max_sensors_per_node = max_sensors_per_node
         self._rejections = rejections
         self._monotonic = monotonic
+        self._monotonic_clock = monotonic_clock
         self._utcnow = utcnow
         self._lock = threading.Lock()
         self._nodes: dict[str, Node] = {}
@@ -191,6 +194,20 @@ class Board:
                 if sensor.state in believed and sensor.is_fresh(now_s)
             }
 
+    def wrong_clocks(self) -> dict[str, list[str]]:
+        """Sensors by node, where the newest reading is by a clock that is neither right nor ours.
+
+        A node that goes by our own clock agrees with us in every age, whatever the date.
+        """
+        wrong: dict[str, list[str]] = {}
+        with self._lock:
+            for sensor in self._in_order():
+                reading = sensor.reading
+                right = reading is None or reading.clock_synchronised or sensor.clock_shared
+                if not right and sensor.state is not ViewState.OFFLINE:
+                    wrong.setdefault(sensor.key[0], []).append(sensor.key[1])
+        return wrong
+
     # ---- with the lock held
 
     def _let_time_pass(self) -> None:
@@ -237,7 +254,13 @@ class Board:
             self._rejections.count("older", "/".join(key))
             return
         now_s, now = self._monotonic(), self._utcnow()
-        changed = sensor.take_reading(reading, retained=retained, now_s=now_s, now=now)
+        changed = sensor.take_reading(
+            reading,
+            retained=retained,
+            now_s=now_s,
+            now=now,
+            monotonic_clock=self._monotonic_clock,
+        )
         self._judge(sensor, changed=changed)
 
     def _take_health(self, key: Key, health: SensorHealth) -> None:

@@ -54,6 +54,7 @@ class Sensor:
     received_at: datetime | None = None
     age_from: datetime | None = None
     fresh_from_s: float | None = None  # age_from on the monotonic clock
+    clock_shared: bool = False  # is the reading dated by the monotonic clock that is ours, too?
     state: ViewState = ViewState.LATE
     since: datetime | None = None
     version: int = 0
@@ -82,27 +83,39 @@ class Sensor:
         return retained or reading.measured_at <= held.measured_at
 
     def take_reading(
-        self, reading: Reading, *, retained: bool, now_s: float, now: datetime
+        self,
+        reading: Reading,
+        *,
+        retained: bool,
+        now_s: float,
+        now: datetime,
+        monotonic_clock: str,
     ) -> bool:
         """Hold `reading`. False if we held the very same.
 
         What comes live is as old as its arrival, unless a right clock says that it was late by
         then: an edge announces its newest again to a broker that lost its memory. What was
         retained, or is held already, is no younger for having come just now: its date tells its
-        age, if the clock was right, and otherwise nobody knows.
+        age, if the clock was right; or the monotonic clock, if it is ours (now_s is read from
+        `monotonic_clock`); and otherwise nobody knows.
         """
         held = self.reading
         again = held is not None and held.seq == reading.seq and held.stream == reading.stream
         if again and held == reading:
             return False
-        age_s = (now - reading.measured_at).total_seconds()
-        known = reading.clock_synchronised and age_s >= -CLOCK_SKEW_S
+        measured = reading.measured_monotonic
+        self.clock_shared = measured is not None and measured.clock == monotonic_clock
+        if measured is not None and self.clock_shared:
+            age_s = now_s - measured.ms / 1000
+        else:
+            age_s = (now - reading.measured_at).total_seconds()
+        known = (reading.clock_synchronised or self.clock_shared) and age_s >= -CLOCK_SKEW_S
         if not retained and not again and not (known and age_s > self.late_after_s):
             self.received_at = self.age_from = now
             self.fresh_from_s = now_s
         elif not again or self.fresh_from_s is None:
             self.received_at = None
-            self.age_from = reading.measured_at if known else None
+            self.age_from = now - timedelta(seconds=age_s) if known else None
             self.fresh_from_s = now_s - max(0.0, age_s) if known else None
         self.reading = reading
         return True

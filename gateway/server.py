@@ -16,6 +16,7 @@ from a2wsgi import WSGIMiddleware
 from flask import Flask
 
 from broker.contract import Topics
+from broker.monotonic import monotonic_clock_id
 from broker.session import Session, Subscription, unique_client_id
 from gateway import api, asgi
 from gateway.app import create_app
@@ -72,6 +73,7 @@ class Gateway:
             rejections,
             max_sensors=settings.max_sensors,
             max_sensors_per_node=settings.max_sensors_per_node,
+            monotonic_clock=monotonic_clock_id(),
         )
         feed = Feed(board, topics, rejections, max_sensors=settings.max_sensors)
         connections, viewers = room_for(settings.max_viewers)

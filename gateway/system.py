@@ -6,7 +6,7 @@ from another fault is not a fault of its own: without a broker no sensor is call
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -52,7 +52,8 @@ ERROR, WARNING, INFO = Severity
 
 @dataclass(frozen=True)
 class Facts:
-    """What the gateway knows. `healths`: by sensor, where its edge said one; `fresh`: see Board.
+    """What the gateway knows. `healths`: by sensor, where its edge said one; `fresh` and
+    `wrong_clocks`: see Board.
 
     rejected: by cause, since the start. seen: None without a history.
     """
@@ -67,6 +68,7 @@ class Facts:
     feed_found: bool
     sensors: Sequence[SensorView]
     fresh: frozenset[Key]
+    wrong_clocks: Mapping[str, list[str]]
     healths: Mapping[Key, SensorHealth]
     nodes: Sequence[NodeView]
     rejected: Mapping[str, int]
@@ -179,7 +181,8 @@ def _problems(
         yield from _of_a_node(facts, node)
     for view in facts.sensors:
         yield from _of_a_sensor(facts, view)
-    yield from _of_clocks(facts.sensors)
+    for name, sensors in facts.wrong_clocks.items():
+        yield _problem(Code.CLOCK_NOT_SYNCHRONISED, WARNING, name, sensors=sensors)
     yield from _of_journals(facts.healths)
     yield from _of_messages(facts)
     yield from _of_replicas(facts.replicas)
@@ -260,16 +263,6 @@ def _of_a_sensor(facts: Facts, view: SensorView) -> Iterator[SystemProblem]:
         yield _problem(
             Code.SENSOR_RETRYING, WARNING, subject, since=since, reason=view.reason, **hardware
         )
-
-
-def _of_clocks(sensors: Iterable[SensorView]) -> Iterator[SystemProblem]:
-    """Of a node that is there; by the newest reading of each of its sensors."""
-    wrong: dict[str, list[str]] = defaultdict(list)
-    for view in sensors:
-        if view.clock_synchronised is False and view.state is not ViewState.OFFLINE:
-            wrong[view.node].append(view.sensor)
-    for node, names in wrong.items():
-        yield _problem(Code.CLOCK_NOT_SYNCHRONISED, WARNING, node, sensors=names)
 
 
 def _of_journals(healths: Mapping[Key, SensorHealth]) -> Iterator[SystemProblem]:

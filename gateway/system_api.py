@@ -78,6 +78,7 @@ class System:
             feed_found=board.feed_version > 0,
             sensors=sensors,
             fresh=frozenset(board.fresh()),
+            wrong_clocks=board.wrong_clocks(),
             healths={key: health for key in healths if (health := board.health(*key)) is not None},
             nodes=board.nodes(),
             rejected=self._rejections.totals(),

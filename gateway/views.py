@@ -78,7 +78,7 @@ class SensorView(_View):
     )
     age_from: Moment | None = Field(
         description="the moment its age counts from: received_at, else measured_at by a right"
-        " clock; null: of unknown age"
+        " clock or by one that the gateway shares; null: of unknown age"
     )
     source: str | None = Field(description="dht11, dht22, replay, simulated, …")
     stream: UUID | None = Field(description="the journal that numbered the reading")

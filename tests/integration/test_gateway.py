@@ -8,12 +8,15 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 
-from broker.contract import NodeState, NodeStatus, Reading, SensorHealth, SensorState
+from broker.contract import Measured, NodeState, NodeStatus, Reading, SensorHealth, SensorState
 from broker.session import Session, unique_client_id
+from tests.chaos.edge_with_clock import CONTROL, set_clock
 from tests.support import PATIENCE_S, RunningBroker, eventually, python
 from tests.system import System, running_system
 
@@ -47,6 +50,33 @@ def test_a_new_replica_has_the_full_picture_from_what_is_retained(system: System
         assert other.sensors()["pi-1/patio"]["temperature_c"] is not None
     finally:
         other.close()
+
+
+def test_on_one_kernel_the_age_is_known_though_its_clock_is_not_synchronised(
+    mosquitto: RunningBroker, tmp_path: Path
+) -> None:
+    control = tmp_path / "clock"
+    set_clock(control, offset_s=-1e9, synchronised=False)
+    env = {CONTROL: str(control), "BRISA_INTERVAL_S": "60"}
+    with running_system(
+        mosquitto, edge_module="tests.chaos.edge_with_clock", edge_env=env
+    ) as system:
+        before = system.wait_for_state("pi-1/aula", "live")
+        assert system.gateway is not None
+        assert system.gateway.stop() == 0
+        system.gateway.close()
+        system.start_gateway()
+        eventually("ready", system.ready)
+        after = system.sensors()["pi-1/aula"]
+        assert (after["seq"], after["state"]) == (before["seq"], "live")
+        assert (after["received_at"], after["clock_synchronised"]) == (None, False)
+        # by the gateway's clock, which the edge's is years behind
+        apart = datetime.fromisoformat(before["received_at"]) - datetime.fromisoformat(
+            after["age_from"]
+        )
+        assert abs(apart) < timedelta(seconds=30)
+        problems = system.get("/api/v1/system").json()["problems"]
+        assert [one for one in problems if one["code"] == "clock_not_synchronised"] == []
 
 
 def test_a_broker_that_lost_its_memory_heals_without_touching_anything(system: System) -> None:
@@ -219,5 +249,5 @@ def test_a_hundred_viewers_all_see_what_comes(mosquitto: RunningBroker) -> None:
 def test_readings_are_shown_as_the_contract_says(any_broker: RunningBroker) -> None:
     with running_system(any_broker) as system:
         view = system.wait_for_state("pi-1/patio", "live")
-        reading = {name: view[name] for name in Reading.model_fields}
+        reading = {name: view[name] for name in {*Measured.model_fields, "stream"}}
         Reading.model_validate_json(json.dumps(reading))

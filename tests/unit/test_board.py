@@ -12,7 +12,7 @@ import pytest
 
 from broker.contract import Kind, Topic
 from gateway.views import Changes, SensorList, SensorView
-from tests.unit.told import STREAM, Told
+from tests.unit.told import OUR_CLOCK, STREAM, Told
 
 
 @pytest.fixture
@@ -154,6 +154,32 @@ def test_a_retained_reading_with_a_date_that_cannot_be_trusted_has_no_age(
     assert (view.state, view.age_from, view.since) == ("late", None, None)
     told.reading(2)
     assert told.view().state == "live"
+
+
+def test_a_retained_reading_by_our_own_clock_has_an_age_though_no_date(told: Told) -> None:
+    measured = {"clock": OUR_CLOCK, "ms": int(told.clock.now_s * 1000) - 14_000}
+    wrong = datetime(1970, 1, 1, tzinfo=UTC)  # the clock was set since
+    told.reading(
+        1,
+        retained=True,
+        measured_at=wrong,
+        clock_synchronised=False,
+        measured_monotonic=measured,
+    )
+    view = told.view()
+    assert (view.state, view.received_at) == ("live", None)
+    assert view.age_from == told.clock.now - timedelta(seconds=14)
+    assert told.after(1.5).state == "late"
+
+
+@pytest.mark.parametrize(
+    ("clock", "offset_ms"),
+    [("another-boot", -1000), (OUR_CLOCK, +60_000), (OUR_CLOCK, 2**62)],
+)
+def test_another_clock_and_the_future_tell_no_age(told: Told, clock: str, offset_ms: int) -> None:
+    measured = {"clock": clock, "ms": int(told.clock.now_s * 1000) + offset_ms}
+    told.reading(1, retained=True, clock_synchronised=False, measured_monotonic=measured)
+    assert (told.view().state, told.view().age_from) == ("late", None)
 
 
 def test_a_reading_announced_again_is_no_younger_for_it(told: Told) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,7 @@ class SteppedClock(Clock):
     """Moves when told to."""
 
     def __init__(self) -> None:
+        self.right = True
         self.now_s = 1000.0
         self.now = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -52,7 +54,10 @@ class SteppedClock(Clock):
         return self.now
 
     def synchronised(self) -> bool:
-        return True
+        return self.right
+
+    def monotonic_id(self) -> str:
+        return "3b1f0c9a5d7e2486"
 
     def pass_(self, seconds: float) -> None:
         self.now_s += seconds
@@ -179,7 +184,8 @@ class Edge:
 
     def sample(self, temperature_c: float) -> Sample:
         measurement = Measurement(temperature_c, 41.0)
-        return Sample(measurement, self.clock.now_s, self.clock.now, clock_synchronised=True)
+        right = self.clock.synchronised()
+        return Sample(measurement, self.clock.now_s, self.clock.now, clock_synchronised=right)
 
     def current(self, name: str = "s") -> StreamInfo:
         current = self.journal.current(name)
@@ -224,6 +230,20 @@ def test_after_every_connect_all_that_is_retained_is_said_again(edge: Edge) -> N
     assert states(again) == [NodeState.ONLINE]
     newest = parse_payload(Reading, again[-1][1])
     assert (newest.seq, newest.temperature_c) == (3, 22.0)
+
+
+def test_only_where_the_clock_is_not_right_the_monotonic_time_is_published(edge: Edge) -> None:
+    edge.session.comes_up()
+    edge.measures(20.0)
+    edge.clock.right = False
+    edge.clock.pass_(5.25)
+    edge.measures(21.0)
+    right, wrong = (json.loads(payload) for payload in edge.session.of(READING))
+    assert "measured_monotonic" not in right
+    assert wrong["measured_monotonic"] == {"clock": "3b1f0c9a5d7e2486", "ms": 1005250}
+    edge.clock.pass_(60)
+    edge.session.comes_up()  # what is said again was measured when it was
+    assert json.loads(edge.session.of(READING)[-1]) == wrong
 
 
 def test_health_is_said_at_once_when_it_changed_and_else_every_minute(edge: Edge) -> None:

@@ -31,7 +31,7 @@ from gateway.system_views import (
 )
 from tests.databases import Database
 from tests.unit.past import Past
-from tests.unit.told import STREAM, Told, make_client
+from tests.unit.told import OUR_CLOCK, STREAM, Told, make_client
 
 OTHER = UUID("00000000-0000-4000-8000-000000000002")
 AWAY = Seen(None, None, "postgres: password of brisa@postgres refused")
@@ -69,6 +69,7 @@ def facts(told: Told, seen: Seen | None = None) -> Facts:
         feed_found=board.feed_version > 0,
         sensors=board.views(),
         fresh=frozenset(board.fresh()),
+        wrong_clocks=board.wrong_clocks(),
         healths={key: health for key in keys if (health := board.health(*key)) is not None},
         nodes=board.nodes(),
         rejected=told.rejections.totals(),
@@ -377,6 +378,14 @@ def test_a_clock_is_the_nodes_and_said_once(told: Told) -> None:
         told.reading(sensor=sensor, clock_synchronised=False)
     problem = only(shown(told), Code.CLOCK_NOT_SYNCHRONISED)
     assert problem == (Severity.WARNING, "aula", {"sensors": ["a", "b"]})
+
+
+def test_a_clock_that_the_gateway_shares_is_no_problem(told: Told) -> None:
+    measured = {"clock": OUR_CLOCK, "ms": int(told.clock.now_s * 1000)}
+    told.reading(clock_synchronised=False, measured_monotonic=measured)
+    told.reading(node="far", clock_synchronised=False)
+    problem = only(shown(told), Code.CLOCK_NOT_SYNCHRONISED)
+    assert problem == (Severity.WARNING, "far", {"sensors": ["dht11"]})
 
 
 def test_a_journal_is_the_nodes_and_said_once(told: Told) -> None:

@@ -28,6 +28,7 @@ from gateway.system_views import ReplicasView
 from gateway.views import SensorView
 
 STREAM = UUID("00000000-0000-4000-8000-000000000001")
+OUR_CLOCK = "3b1f0c9a5d7e2486"
 
 
 class Clock:
@@ -57,6 +58,7 @@ class Told:
         self.board = Board(
             self.rejections,
             monotonic=self.clock.monotonic,
+            monotonic_clock=OUR_CLOCK,
             utcnow=self.clock.utcnow,
             **bounds,
         )

@@ -1,0 +1,33 @@
+"""The identity of this machine's monotonic clock, which programs on one kernel share."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+TIME_NAMESPACE = Path("/proc/self/ns/time")
+
+
+def read_boot_id() -> str:
+    """The kernel's name for this run of the machine; empty where it does not say."""
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def monotonic_clock_id() -> str:
+    """16 hex digits, the same for all who read the same monotonic clock; empty if unknown.
+
+    Containers on one host have its boot id; a time namespace, which few use, shifts the clock. It
+    is a digest, so that whoever reads it learns no more than whether two clocks are one.
+    """
+    boot_id = read_boot_id()
+    if not boot_id:
+        return ""
+    try:
+        namespace = str(TIME_NAMESPACE.readlink())
+    except OSError:  # before Linux 5.6 there are none
+        namespace = ""
+    return hashlib.sha256(f"brisa {boot_id} {namespace}".encode()).hexdigest()[:16]
