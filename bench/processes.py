@@ -73,7 +73,7 @@ def mosquitto() -> Iterator[Broker]:
         raise BenchError("mosquitto is not on PATH: apt-get install mosquitto mosquitto-clients")
     with tempfile.TemporaryDirectory(prefix="brisa-bench-") as folder:
         state, port = Path(folder) / "broker", free_port()
-        prepare("mosquitto", state, port, None, ["gateway", "recorder", "viewer", *NODES])
+        prepare("mosquitto", state, port, ["gateway", "recorder", "viewer", *NODES])
         with (state / "acl").open("a", encoding="utf-8") as acl:
             acl.write("\nuser viewer\ntopic read $SYS/#\n")
         (state / "conf.d" / "bench.conf").write_text("sys_interval 1\n", encoding="utf-8")

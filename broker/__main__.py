@@ -20,9 +20,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kind", choices=("auto", "mosquitto", "embedded"), default="auto")
     parser.add_argument("--port", type=int, default=1883, help="1 to 65535 [1883]")
     parser.add_argument(
-        "--port-v5", type=int, help="the embedded broker's second port, for MQTT 5 [PORT + 1]"
-    )
-    parser.add_argument(
         "--state", type=Path, default=Path(".run/broker"), help="its folder [.run/broker]"
     )
     parser.add_argument(
@@ -43,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             local.write_for_another(options.state, options.only_files, options.port, users)
             print(f"broker: passwords in {options.only_files}, the rest in {options.state}")
             return 0
-        plan = local.prepare(options.kind, options.state, options.port, options.port_v5, users)
+        plan = local.prepare(options.kind, options.state, options.port, users)
         print(f"broker: {plan.describe()}; state in {plan.state}", flush=True)
         return local.run(plan)
     except (local.BrokerError, ContractError) as error:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from broker.ids import SERVICES as SERVICES  # noqa: PLC0414 - ours to pass on
@@ -37,7 +37,7 @@ def make(folder: Path, users: Iterable[str]) -> dict[str, str]:
     return passwords
 
 
-def write_hashes(path: Path, passwords: dict[str, str]) -> None:
+def write_hashes(path: Path, passwords: Mapping[str, str]) -> None:
     """Write Mosquitto's password file; a hash in it that fits stays as it is. Raises OSError."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     before = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)

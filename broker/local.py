@@ -1,21 +1,24 @@
 """A broker on this machine: the real Mosquitto, or an embedded one from a wheel.
 
 Both get the same users and listen on the loopback only. Mosquitto runs with the configuration and
-the ACL of the cluster. The embedded broker (iotcore, which is rumqttd) is for machines without
-Mosquitto: it knows passwords but no ACL, and speaks MQTT 3.1.1 and MQTT 5 on two ports.
+the ACL of the cluster. The embedded broker (iotcore, which is rumqttd, behind `front`) is for
+machines without Mosquitto: it knows passwords but no ACL.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from broker import credentials
-from broker.ending import Ending
+from broker.front import V3, V5, Front
 
 HERE = Path(__file__).parent
 LOOPBACK = "127.0.0.1"
@@ -27,25 +30,22 @@ class BrokerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to start, where. `port` speaks 3.1.1, `port_v5` speaks 5; for Mosquitto they are one.
+    """What to start, where; on `port` it speaks MQTT 3.1.1 and 5.
 
-    host: the address that Mosquitto listens on; empty for all there are.
+    passwords: by user. host: the address that Mosquitto listens on; empty for all there are.
     """
 
     kind: str
     state: Path
     port: int
-    port_v5: int
+    passwords: Mapping[str, str]
     host: str = LOOPBACK
 
     def describe(self) -> str:
+        where = f"mqtt://USER@{LOOPBACK}:{self.port} (MQTT 3.1.1 and 5)"
         if self.kind == "mosquitto":
-            return f"Mosquitto, mqtt://USER@{LOOPBACK}:{self.port} (MQTT 3.1.1 and 5)"
-        return (
-            f"embedded broker (iotcore), mqtt://USER@{LOOPBACK}:{self.port} (MQTT 3.1.1: gateway,"
-            f" subscribers), mqtt://USER@{LOOPBACK}:{self.port_v5} (MQTT 5: edge); no ACL, for"
-            " trying out only"
-        )
+            return f"Mosquitto, {where}"
+        return f"embedded broker (iotcore), {where}; no ACL, for trying out only"
 
 
 def mosquitto_path() -> str | None:
@@ -53,24 +53,17 @@ def mosquitto_path() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
-def prepare(kind: str, state: Path, port: int, port_v5: int | None, users: Iterable[str]) -> Plan:
+def prepare(kind: str, state: Path, port: int, users: Iterable[str]) -> Plan:
     """Write all that the broker needs into `state`. Raises BrokerError and OSError."""
     if kind == "auto":
         kind = "mosquitto" if mosquitto_path() else "embedded"
     if kind == "mosquitto" and not mosquitto_path():
         raise BrokerError("mosquitto is not on PATH: apt-get install mosquitto, or --kind embedded")
-    second = port if kind == "mosquitto" else port_v5 or port + 1
-    plan = Plan(kind, state, port, second)
-    if kind == "embedded" and port == second:
-        raise BrokerError(f"port {port}: the embedded broker needs two, for MQTT 3.1.1 and for 5")
-    for taken in sorted({plan.port, plan.port_v5}):
-        _check_free(taken)
+    _check_free(port)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    passwords = credentials.make(state / "credentials", users)
+    plan = Plan(kind, state, port, credentials.make(state / "credentials", users))
     if kind == "mosquitto":
-        _write_mosquitto(plan, passwords)
-    else:
-        credentials.write_private(state / "embedded.toml", _embedded_config(plan, passwords))
+        _write_mosquitto(plan)
     return plan
 
 
@@ -80,8 +73,7 @@ def write_for_another(state: Path, passwords: Path, port: int, users: Iterable[s
     It will listen on all addresses; so it does in a container, whose network is its own.
     """
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    plan = Plan("mosquitto", state, port, port, host="")
-    _write_mosquitto(plan, credentials.make(passwords, users))
+    _write_mosquitto(Plan("mosquitto", state, port, credentials.make(passwords, users), host=""))
 
 
 def run(plan: Plan) -> int:
@@ -90,17 +82,35 @@ def run(plan: Plan) -> int:
         os.chdir(plan.state)
         program = mosquitto_path() or "mosquitto"
         os.execv(program, [program, "-c", "mosquitto.conf"])  # noqa: S606 - its pid is ours
+    return asyncio.run(_run_embedded(plan))
+
+
+async def _run_embedded(plan: Plan) -> int:
     from iotcore import Broker  # noqa: PLC0415 - 14 MB that only this branch needs
 
-    ending = Ending()
-    ending.watch()
-    broker = Broker(config_path=str(plan.state / "embedded.toml"))
+    ending, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    ports = dict(zip((V3, V5), _free_ports(2), strict=True))
+    configuration = plan.state / "embedded.toml"
+    credentials.write_private(configuration, _embedded_config(ports, plan.passwords))
+    broker = Broker(config_path=str(configuration))
     broker.start()
-    while broker.is_running and not ending.wait(0.5):
-        pass
-    ended_by_itself = not broker.is_running
+    front = Front(plan.passwords, ports, LOOPBACK)
+    server = await asyncio.start_server(front.accept, LOOPBACK, plan.port)
+    while broker.is_running and server.is_serving() and not ending.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), 0.5)
+    server.close()
     broker.stop()
-    return 1 if ended_by_itself else 0
+    return 0 if ending.is_set() else 1
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports of the loopback that are free now."""
+    with contextlib.ExitStack() as probes:
+        taken = [probes.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
+        return [probe.getsockname()[1] for probe in taken]
 
 
 def _check_free(port: int) -> None:
@@ -114,13 +124,13 @@ def _check_free(port: int) -> None:
             raise BrokerError(f"port {port} on {LOOPBACK}: {error.strerror}") from None
 
 
-def _write_mosquitto(plan: Plan, passwords: dict[str, str]) -> None:
+def _write_mosquitto(plan: Plan) -> None:
     for name in ("mosquitto.conf", "acl"):
         shutil.copyfile(HERE / name, plan.state / name)
     (plan.state / "acl").chmod(0o600)
     (plan.state / "conf.d").mkdir(exist_ok=True)
     (plan.state / "data").mkdir(exist_ok=True)
-    credentials.write_hashes(plan.state / "passwords", passwords)
+    credentials.write_hashes(plan.state / "passwords", plan.passwords)
     listener = f"listener {plan.port} {plan.host}".rstrip() + "\n"
     if os.geteuid() == 0:
         # Started by root it would become the user `mosquitto`, who may not enter our folder.
@@ -128,22 +138,22 @@ def _write_mosquitto(plan: Plan, passwords: dict[str, str]) -> None:
     (plan.state / "conf.d" / "listener.conf").write_text(listener, encoding="utf-8")
 
 
-def _embedded_config(plan: Plan, passwords: dict[str, str]) -> str:
+def _embedded_config(ports: Mapping[int, int], passwords: Mapping[str, str]) -> str:
     users = "".join(f'"{user}" = "{password}"\n' for user, password in passwords.items())
     listeners = "".join(
         f"""
-[{protocol}.1]
-name = "{protocol}"
+[v{level}.1]
+name = "v{level}"
 listen = "{LOOPBACK}:{port}"
 next_connection_delay_ms = 1
-[{protocol}.1.connections]
+[v{level}.1.connections]
 connection_timeout_ms = 10000
 max_payload_size = 135168
 max_inflight_count = 100
 dynamic_filters = true
-[{protocol}.1.connections.auth]
+[v{level}.1.connections.auth]
 {users}"""
-        for protocol, port in (("v4", plan.port), ("v5", plan.port_v5))
+        for level, port in ports.items()
     )
     return f"""id = 0
 [router]

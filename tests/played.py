@@ -23,9 +23,7 @@ class PlayedNode:
         self._topics = Topics()
         self._numbers: dict[str, int] = {}
         self._streams: dict[str, UUID] = {}
-        self._session = Session(
-            broker.settings(node, 5), client_id=unique_client_id(node), protocol=5
-        )
+        self._session = Session(broker.settings(node), client_id=unique_client_id(node), protocol=5)
 
     def __enter__(self) -> Self:
         self._session.start()

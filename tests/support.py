@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import queue
 import random
@@ -18,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -162,21 +161,16 @@ class RunningBroker:
     state: Path
     nodes: Sequence[str]
     port: int = field(default_factory=free_port)
-    port_v5: int = field(default_factory=free_port)
     process: Process | None = None
 
     def start(self) -> None:
         nodes = [word for node in self.nodes for word in ("--node", node)]
-        second = ["--port-v5", str(self.port_v5)] if self.kind == "embedded" else []
-        if self.kind == "mosquitto":
-            self.port_v5 = self.port
         self.process = python(
-            "-m", "broker", "--kind", self.kind, "--port", str(self.port), *second,
+            "-m", "broker", "--kind", self.kind, "--port", str(self.port),
             "--state", str(self.state), *nodes,
         )  # fmt: skip
         self.process.wait_for("broker: ")
-        for port in (self.port, self.port_v5):
-            eventually(f"port {port}", functools.partial(_answers, port))
+        eventually(f"port {self.port}", lambda: _answers(self.port))
 
     def kill(self) -> None:
         """As a power cut would."""
@@ -192,20 +186,20 @@ class RunningBroker:
     def password(self, user: str) -> str:
         return (self.state / "credentials" / user).read_text().strip()
 
-    def url(self, user: str, protocol: Literal[4, 5] = 4) -> str:
-        return f"mqtt://{user}@127.0.0.1:{self.port_v5 if protocol == 5 else self.port}"
+    def url(self, user: str) -> str:
+        return f"mqtt://{user}@127.0.0.1:{self.port}"
 
-    def settings(self, user: str, protocol: Literal[4, 5] = 4) -> BrokerSettings:
+    def settings(self, user: str) -> BrokerSettings:
         return BrokerSettings(
-            broker_url=self.url(user, protocol),
+            broker_url=self.url(user),
             broker_password=SecretStr(self.password(user)),
             keepalive_s=5,
             reconnect_s=1,
         )
 
-    def env(self, user: str, protocol: Literal[4, 5] = 4) -> dict[str, str]:
+    def env(self, user: str) -> dict[str, str]:
         return {
-            "BRISA_BROKER_URL": self.url(user, protocol),
+            "BRISA_BROKER_URL": self.url(user),
             "BRISA_BROKER_PASSWORD_FILE": str(self.state / "credentials" / user),
         }
 

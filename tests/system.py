@@ -55,7 +55,7 @@ class System:
                 "BRISA_RECONNECT_S": "1",
                 "BRISA_HEALTH_PORT": "0",
                 "BRISA_JOURNAL": str(self.journal),
-                **self.broker.env("pi-1", 5),
+                **self.broker.env("pi-1"),
                 **self.edge_env,
             },
         )
@@ -70,7 +70,7 @@ class System:
                 "BRISA_KEEPALIVE_S": "5",
                 "BRISA_RECONNECT_S": "1",
                 "BRISA_HEALTH_PORT": "0",
-                **self.broker.env("recorder", 5),
+                **self.broker.env("recorder"),
                 **self.database.env,
                 **self.recorder_env,
             },

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TextIO
 
 from broker import credentials
-from broker.local import LOOPBACK, mosquitto_path
+from broker.local import LOOPBACK
 from broker.settings import load as load_settings
 from edge.capture import CaptureError, load
 from edge.sensors.registry import DRIVERS
@@ -181,7 +181,7 @@ def _ports(page: str) -> Mapping[str, int]:
         ) from None
     except OSError:
         raise ValueError(f"PORT={page}: taken; choose another with make run PORT=…") from None
-    broker = _first_free(1883, pair=mosquitto_path() is None, but=int(page))
+    broker = _first_free(1883, pair=False, but=int(page))
     health = _first_free(9101, pair=True, but=int(page))
     return {"page": int(page), "broker": broker, "health": health, "recorder": health + 1}
 
@@ -251,10 +251,9 @@ def _forget(broker: Path) -> None:
 
 def _supervisord(state: Path, ports: Mapping[str, int], node: str, sensors: str) -> str:
     passwords = state / "broker" / "credentials"
-    v5 = ports["broker"] + (0 if mosquitto_path() else 1)
     recorder = {
         "HISTORY_URL": f"sqlite:///{state / 'history' / 'history.db'}",
-        "BROKER_URL": f"mqtt://recorder@{LOOPBACK}:{v5}",
+        "BROKER_URL": f"mqtt://recorder@{LOOPBACK}:{ports['broker']}",
         "BROKER_PASSWORD_FILE": str(passwords / "recorder"),
         "HEALTH_HOST": LOOPBACK,
         "HEALTH_PORT": str(ports["recorder"]),
@@ -264,7 +263,7 @@ def _supervisord(state: Path, ports: Mapping[str, int], node: str, sensors: str)
         "JOURNAL": str(state / "edge" / f"{node}.db"),
         "SENSORS": sensors,
         "INTERVAL_S": "5",
-        "BROKER_URL": f"mqtt://{node}@{LOOPBACK}:{v5}",
+        "BROKER_URL": f"mqtt://{node}@{LOOPBACK}:{ports['broker']}",
         "BROKER_PASSWORD_FILE": str(passwords / node),
         "HEALTH_HOST": LOOPBACK,
         "HEALTH_PORT": str(ports["health"]),

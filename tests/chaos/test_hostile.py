@@ -21,7 +21,7 @@ LIAR = "pi-2"
 @contextlib.contextmanager
 def liar(broker: RunningBroker, refused: list[str]) -> Iterator[Session]:
     session = Session(
-        broker.settings(LIAR, 5),
+        broker.settings(LIAR),
         client_id=unique_client_id("liar"),
         protocol=5,
         on_refused=lambda topic, _: refused.append(topic),

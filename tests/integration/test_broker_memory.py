@@ -38,9 +38,7 @@ def test_the_flood_ends_at_the_limit_and_the_others_go_on(mosquitto: RunningBrok
     pid = mosquitto.process.popen.pid
     with running_system(mosquitto) as system, deaf_reader(mosquitto):
         before = system.wait_for_state("pi-1/aula", "live")["seq"]
-        flood = Session(
-            mosquitto.settings("pi-2", 5), client_id=unique_client_id("flood"), protocol=5
-        )
+        flood = Session(mosquitto.settings("pi-2"), client_id=unique_client_id("flood"), protocol=5)
         flood.start()
         assert flood.wait_until_up(PATIENCE_S)
         sent = 0

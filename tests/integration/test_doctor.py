@@ -18,7 +18,7 @@ def doctor(**env: str) -> tuple[int, dict[str, dict[str, Any]]]:
 
 
 def test_a_broker_that_lets_us_in_works(any_broker: RunningBroker) -> None:
-    code, found = doctor(**any_broker.env("pi-1", 5))
+    code, found = doctor(**any_broker.env("pi-1"))
     assert code == 0
     assert found["driver simulated"]["works"]
     assert found["broker"]["works"]
@@ -27,7 +27,7 @@ def test_a_broker_that_lets_us_in_works(any_broker: RunningBroker) -> None:
 
 
 def test_a_wrong_password_is_said_with_where_to_look(any_broker: RunningBroker) -> None:
-    env = {**any_broker.env("pi-1", 5)}
+    env = {**any_broker.env("pi-1")}
     del env["BRISA_BROKER_PASSWORD_FILE"]
     code, found = doctor(**env, BRISA_BROKER_PASSWORD="wrong")
     assert code == 1
@@ -43,7 +43,7 @@ def test_nobody_there_is_said_by_address() -> None:
 
 
 def test_the_user_of_another_node_is_pointed_out(any_broker: RunningBroker) -> None:
-    code, found = doctor(**any_broker.env("pi-2", 5))
+    code, found = doctor(**any_broker.env("pi-2"))
     assert code == 1
     assert "BRISA_NODE=pi-2" in found["broker"]["says"] or "not authorized" in (
         found["broker"]["says"].lower()

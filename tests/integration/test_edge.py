@@ -69,7 +69,7 @@ def start_edge(broker: RunningBroker, **variables: str) -> Process:
         "BRISA_KEEPALIVE_S": "5",
         "BRISA_HEALTH_HOST": "127.0.0.1",
         "BRISA_HEALTH_PORT": str(free_port()),
-        **broker.env("pi-1", 5),
+        **broker.env("pi-1"),
         **{f"BRISA_{name}": value for name, value in variables.items()},
     }
     process = python("-m", "edge", env=env)
@@ -173,7 +173,7 @@ def get_metric(edge: Process, name: str) -> float:
 
 def say(broker: RunningBroker, status: NodeStatus) -> None:
     """Speak as the node, as another process of it would."""
-    other = Session(broker.settings("pi-1", 5), client_id=unique_client_id("other"), protocol=5)
+    other = Session(broker.settings("pi-1"), client_id=unique_client_id("other"), protocol=5)
     other.start()
     assert other.wait_until_up(PATIENCE_S)
     other.publish("brisa/pi-1/status", status.to_json(), retain=True)

@@ -150,7 +150,7 @@ def test_a_taken_port_is_one_clear_line(any_broker: RunningBroker) -> None:
 
 def hostile(broker: RunningBroker) -> Session:
     """A node that is let in and behaves badly."""
-    session = Session(broker.settings("pi-2", 5), client_id=unique_client_id("hostile"), protocol=5)
+    session = Session(broker.settings("pi-2"), client_id=unique_client_id("hostile"), protocol=5)
     session.start()
     assert session.wait_until_up(PATIENCE_S)
     return session

@@ -54,7 +54,7 @@ class Edge:
         self.faults: list[str] = []
         self._check = check
         self.session = Session(
-            broker.settings("pi-1", 5),
+            broker.settings("pi-1"),
             client_id=unique_client_id("test"),
             protocol=5,
             subscriptions=[Subscription("brisa/pi-1/+/stored", qos=1)],
@@ -135,7 +135,7 @@ def start_recorder(broker: RunningBroker, database: Database, **variables: str) 
         "BRISA_COMMIT_S": "0.05",
         "BRISA_HEALTH_HOST": "127.0.0.1",
         "BRISA_HEALTH_PORT": str(free_port()),
-        **broker.env("recorder", 5),
+        **broker.env("recorder"),
         **database.env,
         **{f"BRISA_{name}": value for name, value in variables.items()},
     }
@@ -396,7 +396,7 @@ def test_what_the_queue_has_no_room_for_comes_by_backfill(
         inbox=inbox,
     )
     session = Session(
-        mosquitto.settings("recorder", 5),
+        mosquitto.settings("recorder"),
         client_id=unique_client_id("recorder"),
         protocol=5,
         subscriptions=[Subscription("brisa/#", qos=1)],
@@ -514,7 +514,7 @@ def test_a_wrong_password_is_said_in_one_line(
 def test_a_user_who_may_not_say_stored_is_told_so(
     mosquitto: RunningBroker, sqlite: Database
 ) -> None:
-    account = mosquitto.env("viewer", 5)
+    account = mosquitto.env("viewer")
     variables = {name.removeprefix("BRISA_"): value for name, value in account.items()}
     with (
         start_recorder(mosquitto, sqlite, **variables) as recorder,

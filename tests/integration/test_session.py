@@ -31,7 +31,7 @@ from broker.session import (
 )
 from broker.settings import BrokerSettings
 from tests.proxy import Mode, Proxy
-from tests.support import PATIENCE_S, RunningBroker, eventually
+from tests.support import PATIENCE_S, RunningBroker, eventually, running_broker
 
 
 class Inbox:
@@ -59,7 +59,7 @@ def sessions(broker: RunningBroker) -> Iterator[Connect]:
         user: str, protocol: Literal[4, 5], *, wait: bool = True, **options: Any
     ) -> Session:
         options.setdefault("client_id", unique_client_id(user))
-        session = Session(broker.settings(user, protocol), protocol=protocol, **options)
+        session = Session(broker.settings(user), protocol=protocol, **options)
         opened.append(session)
         session.start()
         if wait:
@@ -183,9 +183,46 @@ def test_a_wrong_password_is_said_with_what_to_check(
     assert (
         "user nobody: check BRISA_BROKER_URL and BRISA_BROKER_PASSWORD_FILE" in session.last_error
     )
-    if any_broker.kind == "mosquitto":  # the embedded broker hangs up without a word
-        assert "Not authorized" in session.last_error
+    assert "Not authorized" in session.last_error
     assert not session.connected
+
+
+def field(text: bytes) -> bytes:
+    return len(text).to_bytes(2) + text
+
+
+def connect_packet(name: bytes, level: int, password: bytes) -> bytes:
+    """A CONNECT as `viewer`, with a will; MQTT 3.1.1, 3.1 and MQTT 5.0, 3.1."""
+    properties = b"\0" if level == 5 else b""
+    will = properties + field(b"brisa/x/status") + field(b"{}")
+    body = field(name) + bytes([level, 0b1100_0110, 0, 30]) + properties + field(b"raw") + will
+    body += field(b"viewer") + field(password)
+    return bytes([0x10, len(body)]) + body
+
+
+def test_the_embedded_broker_answers_every_connect(tmp_path: Path) -> None:
+    with running_broker("embedded", tmp_path, ["pi-1"]) as broker:
+        right = broker.password("viewer").encode()
+        for packet, answer in (
+            (connect_packet(b"MQTT", 4, right), b"\x20\x02\x00\x00"),
+            (connect_packet(b"MQTT", 4, b"wrong"), b"\x20\x02\x00\x05"),
+            (connect_packet(b"MQTT", 5, b"wrong"), b"\x20\x03\x00\x87\x00"),
+            (connect_packet(b"MQTT", 9, right), b"\x20\x02\x00\x01"),
+            (connect_packet(b"MQIsdp", 3, right), b"\x20\x02\x00\x01"),
+            # what is no CONNECT
+            (b"GET / HTTP/1.1\r\n\r\n", b""),
+            (b"\x10\xff\xff\xff\x7f", b""),
+            (b"\x10\x02\x00\x04", b""),
+        ):
+            with socket.create_connection(("127.0.0.1", broker.port), PATIENCE_S) as client:
+                client.sendall(packet)
+                with suppress(ConnectionResetError):  # it did not read all of it
+                    assert client.recv(100) == answer, packet
+                    if answer != b"\x20\x02\x00\x00":
+                        assert client.recv(100) == b"", packet
+        assert broker.process is not None
+        assert broker.process.stop() == 0
+        assert "Traceback" not in broker.process.output
 
 
 def test_stopping_delivers_what_is_in_flight(connect: Connect) -> None:
@@ -236,7 +273,7 @@ def test_what_finds_no_room_is_not_waited_for(mosquitto: RunningBroker, proxy: P
     with sessions(mosquitto) as connect:
         connect("viewer", 4, subscriptions=[Subscription("brisa/#", 1)], on_message=inbox)
         url = f"mqtt://pi-1@127.0.0.1:{proxy.port}"
-        settings = mosquitto.settings("pi-1", 5).model_copy(update={"broker_url": url})
+        settings = mosquitto.settings("pi-1").model_copy(update={"broker_url": url})
         edge = Session(settings, client_id="slow", protocol=5)
         edge.start()
         assert edge.wait_until_up(PATIENCE_S)

@@ -43,7 +43,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     need_mosquitto()
     folder = tmp_path_factory.mktemp("tls")
     port = free_port()
-    local.prepare("mosquitto", folder, port, None, [*credentials.SERVICES, "pi-1"])
+    local.prepare("mosquitto", folder, port, [*credentials.SERVICES, "pi-1"])
     ca, other = trustme.CA(), trustme.CA()
     ca.cert_pem.write_to_path(str(folder / "ca.pem"))
     other.cert_pem.write_to_path(str(folder / "other.pem"))
