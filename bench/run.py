@@ -14,6 +14,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 from bench import (
+    auditing,
     catching_up,
     crowd,
     fanout,
@@ -35,7 +36,7 @@ EMPTY, GATEWAY = "empty paho callback", "gateway"
 PARSING, EXPORTER = "paho, pydantic in the callback", "mqtt-exporter 1.12.1"
 EDGE_MB, GATEWAY_MB = 35.0, 60.0
 LIVE = ("cost", "flood", "memory", "fanout", "viewers", "weight", "snapshot")
-HISTORY = ("recorder", "history", "backfill", "journal", "journal-memory")
+HISTORY = ("recorder", "history", "audit", "backfill", "journal", "journal-memory")
 
 
 def cost_rows(costs: dict[str, intake.Cost]) -> list[Row]:
@@ -156,6 +157,10 @@ def history(parts: Collection[str], *, quick: bool) -> list[Row]:
                 broker, plain_times=1 if quick else 3, times=5 if quick else 20
             )
         rows += history_rows.reading_rows(found)
+    if "audit" in parts:
+        print("an audit after ten years", flush=True)
+        with databases() as made:
+            rows += auditing.rows(auditing.measure(made, repeats=20 if quick else 100))
     if "backfill" in parts:
         print("a day's back-fill", flush=True)
         with databases() as made:

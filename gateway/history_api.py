@@ -1,4 +1,4 @@
-"""`/api/v1/sensors/…/history` and `/api/v1/audit`: what the database has of the past.
+"""`/api/v1/sensors/…/history` and `/api/v1/audit…`: what the database has of the past.
 
 Without a history both say so, and SQLAlchemy is not even loaded.
 """
@@ -11,6 +11,7 @@ from datetime import datetime
 from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from flask import Blueprint, Response, request
 
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from gateway.history.watch import Watch
 
 # What the server gives threads of their own.
-PATHS = re.compile(r"/api/v1/(audit|sensors/[^/]+/[^/]+/history)")
+PATHS = re.compile(r"/api/v1/(audit(/[^/]+/[^/]+)?|sensors/[^/]+/[^/]+/history)")
 DAY_MS = 86_400_000
 POINTS = 500
 MAX_POINTS = 5000
+STREAMS, MAX_STREAMS = 100, 500  # on a page
 MAX_EXPORTS = 2
 EXPORT_RETRY_AFTER_S = 30
 
@@ -46,12 +48,7 @@ def blueprint(watch: Watch | None, utcnow: Callable[[], datetime]) -> Blueprint:
         points = _points(asked.get("points"), as_csv=as_csv)
         from_ms, to_ms = _range(asked.get("from"), asked.get("to"), utcnow())
         past = configured()
-        detail = f"the history knows no sensor {shown(f'{node}/{sensor}')}"
-        unknown = Problem(HTTPStatus.NOT_FOUND, detail)
-        try:
-            checked_id("node", node), checked_id("sensor", sensor)
-        except ContractError:  # databases differ in what they do with other letters
-            raise unknown from None
+        unknown = _unknown(node, sensor)
         from gateway.history import query  # noqa: PLC0415 - see above
 
         with past.read() as connection:
@@ -71,9 +68,35 @@ def blueprint(watch: Watch | None, utcnow: Callable[[], datetime]) -> Blueprint:
         from gateway.history import account  # noqa: PLC0415
 
         with past.read() as connection:
-            return _answer(account.audit(connection).to_json())
+            return _answer(account.audit(connection).view.to_json())
+
+    @api.get("/audit/<node>/<sensor>")
+    def streams(node: str, sensor: str) -> Response:
+        asked = checked_query(("after", "limit"))
+        limit = _number("limit", asked.get("limit"), STREAMS, MAX_STREAMS)
+        after = _stream(asked.get("after"))
+        past = configured()
+        unknown = _unknown(node, sensor)
+        from gateway.history import account  # noqa: PLC0415
+
+        with past.read() as connection:
+            view = account.streams(connection, node, sensor, after=after, limit=limit)
+        if view is None:
+            raise unknown
+        return _answer(view.to_json())
 
     return api
+
+
+def _unknown(node: str, sensor: str) -> Problem:
+    """What is said where there is no such sensor. Raises it where there can be none."""
+    detail = f"the history knows no sensor {shown(f'{node}/{sensor}')}"
+    unknown = Problem(HTTPStatus.NOT_FOUND, detail)
+    try:
+        checked_id("node", node), checked_id("sensor", sensor)
+    except ContractError:  # databases differ in what they do with other letters
+        raise unknown from None
+    return unknown
 
 
 def _answer(body: bytes) -> Response:
@@ -121,13 +144,24 @@ def _choice(text: str) -> str:
 
 
 def _points(text: str | None, *, as_csv: bool) -> int:
-    if text is None:
-        return POINTS
-    if as_csv:
+    if text is not None and as_csv:
         raise _bad("points", text, "format=csv has every reading, not points")
-    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_POINTS):
-        raise _bad("points", text, f"allowed are 1 to {MAX_POINTS}")
+    return _number("points", text, POINTS, MAX_POINTS)
+
+
+def _number(name: str, text: str | None, default: int, most: int) -> int:
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= most):
+        raise _bad(name, text, f"allowed are 1 to {most}")
     return int(text)
+
+
+def _stream(text: str | None) -> UUID | None:
+    try:
+        return None if text is None else UUID(text)
+    except ValueError:
+        raise _bad("after", text or "", "must be `next` of the page before") from None
 
 
 def _range(from_: str | None, to: str | None, now: datetime) -> tuple[int, int]:

@@ -14,7 +14,6 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from broker.contract import NodeState, SensorHealth, in_utc_ms
-from gateway.history.views import AuditView, SensorAudit
 from gateway.sensor import Key
 from gateway.system_views import (
     BehindSensor,
@@ -120,22 +119,22 @@ def _recorder(facts: Facts, database: DatabaseView) -> RecorderView:
     The account is up to 10 s old, and what came since then is not asked of it. Numbers that are
     missing further back are the nodes' to send again, and say nothing of the recorder.
     """
-    audit = facts.seen.audit if facts.seen is not None else None
+    seen = facts.seen
+    audit = seen.audit if seen is not None else None
     behind: list[BehindSensor] = []
     judged = 0
     readable = database.state is DatabaseState.READABLE and facts.feed.connected
-    if audit is not None and database.as_of is not None and readable:
-        stored = _newest_numbers(audit)
+    if seen is not None and database.as_of is not None and readable:
         until = database.as_of - timedelta(seconds=STORED_WITHIN_S)
         for view in facts.sensors:
             if view.state is ViewState.LIVE and view.seq is not None and view.age_from is not None:
-                newest = stored.get((view.node, view.sensor, view.stream), 0)
+                newest = seen.newest_stored.get((view.node, view.sensor, view.stream), 0)
                 since_then_s = (view.age_from - until).total_seconds()
                 due = view.seq - max(0, ceil(since_then_s / _interval_s(view)))
                 judged += newest > 0 or due > 0  # else it has only begun, and nothing is due
                 if newest < due:
                     behind.append(_behind(view, view.age_from, view.seq - newest))
-    if facts.seen is None:
+    if seen is None:
         state = RecorderState.NOT_CONFIGURED
     elif not judged:
         state = RecorderState.UNKNOWN
@@ -151,14 +150,6 @@ def _recorder(facts: Facts, database: DatabaseView) -> RecorderView:
         missing=sum(one.missing for one in audit.sensors) if audit is not None else 0,
         lost=sum(one.lost for one in audit.sensors) if audit is not None else 0,
     )
-
-
-def _newest_numbers(audit: AuditView) -> dict[tuple[str, str, object], int]:
-    return {
-        (one.node, one.sensor, stream.stream): stream.last_seq
-        for one in audit.sensors
-        for stream in one.streams
-    }
 
 
 def _behind(view: SensorView, newest_at: datetime, readings: int) -> BehindSensor:
@@ -214,7 +205,7 @@ def _of_the_history(
     audit = facts.seen.audit if facts.seen is not None else None
     for one in audit.sensors if audit is not None else ():
         if one.lost:
-            noted_at = _newest_loss(one)
+            noted_at = one.lost_spans[0].noted_at if one.lost_spans else None
             lately = noted_at is not None and facts.now - noted_at < LOST_LATELY
             yield _problem(
                 Code.READINGS_LOST,
@@ -227,11 +218,6 @@ def _of_the_history(
         if one.missing:
             subject = f"{one.node}/{one.sensor}"
             yield _problem(Code.READINGS_MISSING, INFO, subject, readings=one.missing)
-
-
-def _newest_loss(audit: SensorAudit) -> datetime | None:
-    spans = (span.noted_at for stream in audit.streams for span in stream.lost_spans)
-    return max(spans, default=None)
 
 
 def _of_a_node(facts: Facts, node: NodeView) -> Iterator[SystemProblem]:

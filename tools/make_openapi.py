@@ -16,8 +16,8 @@ sys.path.insert(0, str(ROOT))
 
 from broker.ids import ID_PATTERN  # noqa: E402 - found by the line above
 from gateway.catalogue import DEFAULT_LANGUAGE, LANGUAGES  # noqa: E402
-from gateway.history.views import AuditView, HistoryView  # noqa: E402
-from gateway.history_api import MAX_EXPORTS, MAX_POINTS, POINTS  # noqa: E402
+from gateway.history.views import AuditView, HistoryView, StreamsView  # noqa: E402
+from gateway.history_api import MAX_EXPORTS, MAX_POINTS, MAX_STREAMS, POINTS, STREAMS  # noqa: E402
 from gateway.problems import MEDIA_TYPE, ProblemView  # noqa: E402
 from gateway.system_views import SystemView  # noqa: E402
 from gateway.views import SensorList, SensorView  # noqa: E402
@@ -114,10 +114,29 @@ def _history() -> dict[str, dict[str, Any]]:
         ),
         "/api/v1/audit": _get(
             "audit",
-            "Of each stream: what is stored, missing and lost",
+            "Of each sensor: what is stored, missing and lost",
             _json(AuditView),
             _304=unchanged,
             _404=_problem(none),
+            _503=_problem(f"{away}. See Retry-After"),
+        ),
+        "/api/v1/audit/{node}/{sensor}": _get(
+            "streams",
+            "Of each stream of a sensor: what is stored, missing and lost; in pages",
+            _json(StreamsView),
+            _id("node"),
+            _id("sensor"),
+            _query("after", "`next` of the page before", type="string", format="uuid"),
+            _query(
+                "limit",
+                "how many streams are on a page",
+                type="integer",
+                minimum=1,
+                maximum=MAX_STREAMS,
+                default=STREAMS,
+            ),
+            _304=unchanged,
+            _404=_problem(f"no such sensor or stream, or {none}"),
             _503=_problem(f"{away}. See Retry-After"),
         ),
     }

@@ -87,7 +87,14 @@ def _parser() -> argparse.ArgumentParser:
         "say what is stored, missing and lost; exit code 0: all is stored, 1: something is missing"
         " or lost, 2: it cannot be said, for there was an error",
     )
-    audit.add_argument("--json", action="store_true", help="the account as JSON")
+    audit.add_argument(
+        "--json",
+        action="store_true",
+        help="as JSON; with --streams a line more for each page of them",
+    )
+    audit.add_argument(
+        "--streams", action="store_true", help="of each stream too, with the gaps in it"
+    )
     audit.add_argument(
         "--verify", action="store_true", help="count the raw readings, and compare them with it"
     )

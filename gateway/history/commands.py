@@ -10,23 +10,25 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
+from uuid import UUID
 
 from sqlalchemy import Connection, func, select
 from tqdm import tqdm
 
 from broker.settings import SettingsError
-from gateway.history import query, transfer
+from gateway.history import account, transfer
 from gateway.history.prune import FORGET_MS, UNDATED_KEPT, prune
 from gateway.history.schema import hour, minute, reading, sensor, stream
 from gateway.history.sentences import sentence
 from gateway.history.settings import DAY_MS, HistorySettings, utc_now_ms
 from gateway.history.store import Store, StoreError
-from gateway.history.views import AuditView, LostSpan, SensorAudit
+from gateway.history.views import LostSpan, SensorAudit, StreamsView
 from gateway.history.writer import Writer
 
 SHOWN_LINES = 20
 MAX_LINE_BYTES = 64 * 1024
 SHOWN_SENSORS = 10
+PAGE_STREAMS = 500
 SQLITE = b"SQLite format 3\0"
 MINUTE_MS = 60_000
 TABLE = "  {:36} {:>10} {:>10} {:>10} {:>8} {:>8}"
@@ -159,12 +161,21 @@ def _lines(file: IO[bytes], bar: tqdm[Any]) -> Iterator[str]:
 def _audit(store: Store, settings: HistorySettings, options: argparse.Namespace) -> int:
     store.check()
     with store.read() as connection:  # one state of the database for all of it
-        view = query.audit(connection)
+        view = account.audit(connection).view
+        if options.json:
+            print(view.to_json().decode())
+        now = datetime.now(UTC)
+        for one in view.sensors:
+            pages = _pages(connection, one) if options.streams else iter(())
+            if options.json:
+                for page in pages:
+                    print(page.to_json().decode())
+            else:
+                print(f"{one.node}/{one.sensor}: {' '.join(sentence(one, 'en', now))}")
+                _show(pages)
+        if not (view.sensors or options.json):
+            print("no readings yet")
         verdicts = [_verdict(connection, one, settings) for one in view.sensors if options.verify]
-    if options.json:
-        print(view.to_json().decode())
-    else:
-        _show(view)
     for _, text in verdicts:
         print(text, file=sys.stderr if options.json else sys.stdout)
     whole = not any(one.missing or one.lost for one in view.sensors)
@@ -174,7 +185,7 @@ def _audit(store: Store, settings: HistorySettings, options: argparse.Namespace)
 def _verdict(
     connection: Connection, of: SensorAudit, settings: HistorySettings
 ) -> tuple[bool, str]:
-    """Are the raw readings and the roll-ups those of the account?
+    """Are the sums those of the ranges, and the raw readings and the roll-ups those of the account?
 
     Raw readings that retention removed are not there, and nobody counted them one by one: from the
     first whole minute that it left, the roll-ups say how many there must be.
@@ -204,15 +215,30 @@ def _verdict(
         good &= there == wanted
     good &= rows <= of.stored
     text += f"; {of.stored} by the account, {in_rollups} by the roll-ups"
+    sums = account.Totals(of.stored, of.missing, of.lost, of.gaps)
+    if sums != (counted := account.recounted(connection, of.node, of.sensor)):
+        text += f"; {_numbers(sums)} by the sums, {_numbers(counted)} by the ranges"
+        good = False
     return good, f"{of.node}/{of.sensor}: {text}: {'right' if good else 'WRONG'}"
 
 
-def _show(view: AuditView) -> None:
-    now = datetime.now(UTC)
-    for one in view.sensors:
-        print(f"{one.node}/{one.sensor}: {' '.join(sentence(one, 'en', now))}")
-        print(TABLE.format("stream", "first", "last", "stored", "missing", "lost"))
-        for each in one.streams:
+def _numbers(sums: account.Totals) -> str:
+    return ", ".join(f"{number} {name}" for name, number in sums._asdict().items())
+
+
+def _pages(connection: Connection, of: SensorAudit) -> Iterator[StreamsView]:
+    after: UUID | None = None
+    while page := account.streams(connection, of.node, of.sensor, after=after, limit=PAGE_STREAMS):
+        yield page
+        if (after := page.next) is None:
+            return
+
+
+def _show(pages: Iterator[StreamsView]) -> None:
+    for place, page in enumerate(pages):
+        if not place:
+            print(TABLE.format("stream", "first", "last", "stored", "missing", "lost"))
+        for each in page.streams:
             first = each.first_seq or "-"
             numbers = first, each.last_seq, each.stored, each.missing, each.lost
             print(TABLE.format(str(each.stream), *numbers))
@@ -220,8 +246,6 @@ def _show(view: AuditView) -> None:
                 print(f"    lost: {_lost(gap)}")
             if more := each.gaps - len(each.lost_spans):
                 print(f"    lost: {more} more ranges, noted before these")
-    if not view.sensors:
-        print("no readings yet")
 
 
 def _lost(gap: LostSpan) -> str:

@@ -37,6 +37,16 @@ class Room:
     pieces: int = 0
 
 
+class Sums(NamedTuple):
+    """What a sensor's row adds up of its streams, by column: numbers, and ranges of them."""
+
+    pieces: int
+    stored: int
+    missing: int
+    lost: int
+    gaps: int
+
+
 class Note(NamedTuple):
     """Of a lost range: when it was last added to, and the dates of its neighbours."""
 
@@ -176,6 +186,19 @@ class Ledger:
     def missing(self) -> int:
         """How many numbers up to the newest are neither stored nor lost."""
         return self.newest_seq - self.stored.total() - self.lost.total()
+
+    def sums(self) -> Sums:
+        return Sums(
+            pieces=self.pieces(),
+            stored=self.stored.total(),
+            missing=self.missing(),
+            lost=self.lost.total(),
+            gaps=len(self.lost),
+        )
+
+    def lost_ms(self) -> int | None:
+        """When a lost range was last added to; None: nothing is lost."""
+        return max((note.noted_ms or 0 for note in self._notes.values()), default=None)
 
     def rows(self) -> set[Row]:
         """What is to be in the database."""

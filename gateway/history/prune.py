@@ -7,6 +7,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from gateway.history.ledger import Ledger, Row
 from gateway.history.schema import AnyRow, reading, sensor, span, stream
 from gateway.history.store import Store
 
@@ -61,9 +62,9 @@ def _forget(connection: Connection, row: AnyRow) -> None:
     )
     left = sa.select(reading.c.seq).where(reading.c.stream_id == row.id).limit(1)
     if connection.execute(newer).first() is None and connection.execute(left).first() is None:
-        kinds = sa.select(sa.func.count()).where(span.c.stream_id == row.id).group_by(span.c.kind)
-        pieces = sum(count - 1 for count in connection.scalars(kinds))
-        fewer = sensor.update().values(pieces=sensor.c.pieces - pieces)
-        connection.execute(fewer.where(sensor.c.id == row.sensor_id))
+        ranges = connection.execute(sa.select(span).where(span.c.stream_id == row.id))
+        sums = Ledger((Row(*one[1:]) for one in ranges), row.newest_seq).sums()._asdict()
+        less = {name: sensor.c[name] - number for name, number in sums.items()}
+        connection.execute(sensor.update().values(less).where(sensor.c.id == row.sensor_id))
         connection.execute(span.delete().where(span.c.stream_id == row.id))
         connection.execute(stream.delete().where(stream.c.id == row.id))

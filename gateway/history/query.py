@@ -11,14 +11,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
 
-from gateway.history.account import audit, first_ms
 from gateway.history.moments import moment
 from gateway.history.schema import hour, minute, reading, sensor, stream
 from gateway.history.store import Store
 from gateway.history.views import Extremes, HistoryView, Point
 from gateway.views import DEFAULT_INTERVAL_S
 
-__all__ = ["CSV_HEADER", "Raw", "audit", "csv", "history", "iso", "known", "rows"]
 GAP_INTERVALS = 3
 CHUNK_ROWS = 5000
 MAX_RAW_STREAMS = 1000  # as many as any database takes in one query
@@ -72,7 +70,7 @@ def history(
     if oldest_s is not None and newest_s is not None:
         raw = _first_raw(connection, sensor_id, oldest_s * 1000, oldest_s * 1000 + 60_000)
         raw_ms = min(raw.values(), default=None)
-        begin_ms, end_ms = first_ms(oldest_s, raw_ms), (newest_s + 3600) * 1000
+        begin_ms, end_ms = _first_ms(oldest_s, raw_ms), (newest_s + 3600) * 1000
         if there := from_ms < end_ms and to_ms > begin_ms:
             from_ms, to_ms = max(from_ms, begin_ms), min(to_ms, end_ms)
     share_ms = (to_ms - from_ms) / points
@@ -106,6 +104,13 @@ def history(
         source=source.name,
         points=answer,
     )
+
+
+def _first_ms(minute_s: int, raw_ms: int | None) -> int:
+    """The first reading's date: of its minute, and of the first raw one that is still there."""
+    if raw_ms is not None and raw_ms < (minute_s + 60) * 1000:
+        return raw_ms
+    return minute_s * 1000
 
 
 def _with_the_day(width_ms: int) -> int:

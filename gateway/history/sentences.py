@@ -43,9 +43,8 @@ def sentence(audit: SensorAudit, language: str, now: datetime) -> list[str]:
             n,
         )
         said.append(text % {"num": whole(n, language)})
-    spans = [span for stream in audit.streams for span in stream.lost_spans]
     gaps: dict[tuple[tuple[str, ...], str], list[LostSpan]] = defaultdict(list)  # one is enough
-    for span in sorted(spans, key=lambda span: span.noted_at, reverse=True):
+    for span in sorted(audit.lost_spans, key=lambda span: span.noted_at, reverse=True):
         gaps[_days(span, language, now), _why(span, language)].append(span)
     told = list(gaps.items())[:LISTED_GAPS]
     told.sort(key=lambda gap: min((_began(span), span.noted_at) for span in gap[1]))

@@ -75,8 +75,17 @@ class StreamAudit(_View):
     lost_spans: list[LostSpan] = Field(description="the newest of them, newest first")
 
 
+class StreamsView(_View):
+    """A page of a sensor's streams."""
+
+    node: str
+    sensor: str
+    streams: list[StreamAudit] = Field(description="the first that was heard of first")
+    next: UUID | None = Field(description="`after` of the next page; null: this is the last one")
+
+
 class SensorAudit(_View):
-    """What became of all that a sensor measured."""
+    """What became of all that a sensor measured: the sums of its streams."""
 
     node: str
     sensor: str
@@ -85,10 +94,12 @@ class SensorAudit(_View):
     lost: int
     gaps: int
     first_at: Moment | None = Field(
-        description="the date of the first reading; its minute, once retention took it"
+        description="the minute of the first reading; its hour, once there are no more minutes of it"
     )
-    newest_at: Moment | None = Field(description="the date of the newest reading")
-    streams: list[StreamAudit] = Field(description="the first that was heard of first")
+    newest_at: Moment | None = Field(
+        description="the date of the newest reading; its minute, once retention took it"
+    )
+    lost_spans: list[LostSpan] = Field(description="the newest of the gaps, newest first")
 
 
 class AuditView(_View):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -31,11 +32,15 @@ AWAY = "the history's database is away; the gateway's log says why"
 
 
 class Seen(NamedTuple):
-    """The newest account that could be read, and when; `problem`: why there is no newer one."""
+    """The newest account that could be read, and when; `problem`: why there is no newer one.
+
+    newest_stored: see account.Audit.
+    """
 
     audit: AuditView | None
     at: datetime | None
     problem: str
+    newest_stored: Mapping[account.StreamKey, int] = MappingProxyType({})
 
 
 class Trends(NamedTuple):
@@ -117,7 +122,7 @@ class Watch:
         try:
             self.store.check()
             with self.store.read() as connection:
-                audit = account.audit(connection)
+                audit, newest_stored = account.audit(connection)
         except StoreError as error:
             # once may be a recorder that starts beside us, and has not made its tables yet
             if self._seen.problem:
@@ -127,7 +132,7 @@ class Watch:
             if self._said_at_s > float("-inf"):
                 log.info("the history can be read again")
                 self._said_at_s = float("-inf")
-            self._seen = Seen(audit, self._utcnow(), "")
+            self._seen = Seen(audit, self._utcnow(), "", newest_stored)
         self._asked_at_s = None
 
     def refresh_trends(self) -> None:

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from broker.contract import Backfill, Measured, Reading, SensorHealth, Stored
+from broker.contract import SEQ_MAX, Backfill, Measured, Reading, SensorHealth, Stored
 from gateway.history import rollup
 from gateway.history.dialects import bulk_insert, upsert
-from gateway.history.ledger import Ledger, Room, Row, Taken
+from gateway.history.ledger import Ledger, Room, Row, Sums, Taken
 from gateway.history.marks import Key, chunks, marks
 from gateway.history.moments import exactly
 from gateway.history.schema import NO_CLOCK_BEFORE_MS, AnyRow, reading, sensor, span, stream
@@ -106,7 +106,7 @@ class _Stream:
         self.sensor_id: int = row.sensor_id
         self.ledger = Ledger(account, row.newest_seq, room)
         self.before = set(account)
-        self.pieces_before = self.ledger.pieces()
+        self.sums_before = self.ledger.sums()
         # by seq: measured_ms, synchronised, temperature_c, humidity_pct, source
         self.new: dict[int, tuple[int, bool, float, float, str]] = {}
         self.dated: dict[int, int] = {}  # by seq: measured_ms, of what is in the database
@@ -252,15 +252,20 @@ class _Transaction:
         return "" if one.hear(said, self._now_ms) else "too_scattered"
 
     def _store_sensors(self) -> None:
-        more: Counter[int] = Counter()
+        more: dict[int, Counter[str]] = defaultdict(Counter)
         for one in self._streams.values():
-            more[one.sensor_id] += one.ledger.pieces() - one.pieces_before
+            sums = zip(Sums._fields, one.ledger.sums(), one.sums_before, strict=True)
+            more[one.sensor_id].update({name: now - before for name, now, before in sums})
         changed = []
         for row in self._sensors.values():
-            facts = (*self._facts[row.id], row.pieces + more[row.id])
-            if facts != (row.interval_s, row.current, row.pieces):
-                changed.append(dict(zip(("interval_s", "current", "pieces"), facts, strict=True)))
-                changed[-1]["of"] = row.id
+            interval_s, current = self._facts[row.id]
+            sums_now = {
+                name: min(max(0, getattr(row, name) + more[row.id][name]), SEQ_MAX)
+                for name in Sums._fields
+            }
+            facts = {"interval_s": interval_s, "current": current, **sums_now}
+            if any(getattr(row, name) != value for name, value in facts.items()):
+                changed.append({"of": row.id, **facts})
         if changed:
             update = sensor.update().where(sensor.c.id == sa.bindparam("of"))
             self._connection.execute(update, changed)
@@ -312,7 +317,11 @@ class _Transaction:
                 of = sa.tuple_(span.c.kind, span.c.first_seq).in_(keys)
                 self._connection.execute(span.delete().where(span.c.stream_id == one.id, of))
             ledger = one.ledger
-            known = {"watermark": ledger.watermark(), "missing": ledger.missing()}
+            known = {
+                "watermark": ledger.watermark(),
+                "missing": ledger.missing(),
+                "lost_ms": ledger.lost_ms(),
+            }
             heard = {"last_heard_ms": self._now_ms, "newest_seq": ledger.newest_seq}
             heads.append({"of": one.id, **heard, **known})
         upsert(self._connection, span, come)

@@ -83,7 +83,7 @@ def wrong_audit(database: Database, node: str) -> Iterator[str]:
     """What `python -m gateway.history audit` finds missing of `node`, or does not find right."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BRISA_")}
     done = subprocess.run(
-        [sys.executable, "-m", "gateway.history", "audit", "--json", "--verify"],
+        [sys.executable, "-m", "gateway.history", "audit", "--json", "--streams", "--verify"],
         cwd=REPOSITORY,
         env={**kept, **database.env},
         capture_output=True,
@@ -95,9 +95,10 @@ def wrong_audit(database: Database, node: str) -> Iterator[str]:
         return
     lost = lost_ranges(database)
     rows = Counter(key.of for key, _ in database_rows(database))
-    for sensor in json.loads(done.stdout)["sensors"]:
-        for stream in sensor["streams"]:
-            of = Stream(sensor["node"], sensor["sensor"], stream["stream"])
+    _, *pages = map(json.loads, done.stdout.splitlines())
+    for page in pages:
+        for stream in page["streams"]:
+            of = Stream(page["node"], page["sensor"], stream["stream"])
             lost_now = sum(last - first + 1 for first, last in lost.get(of, []))
             expected = (rows[of], 0, lost_now)
             said = (stream["stored"], stream["missing"], stream["lost"])

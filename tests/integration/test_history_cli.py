@@ -417,7 +417,7 @@ def test_there_is_a_bar_on_a_terminal_only(sqlite: Database, tmp_path: Path) -> 
 
 def test_an_audit_of_a_whole_history(any_database: Database) -> None:
     fill(any_database)
-    done = history(any_database, "audit", "--verify")
+    done = history(any_database, "audit", "--verify", "--streams")
     assert done.returncode == 0
     assert re.search(r"pi-1/aula: All 1,000 readings since 20 November.* are stored", done.stdout)
     assert re.search(rf"{ONE} +1 +900 +900 +0 +0", done.stdout)
@@ -427,6 +427,9 @@ def test_an_audit_of_a_whole_history(any_database: Database) -> None:
         ("aula", 1000),
         ("patio", 200),
     ]
+    _, *pages = history(any_database, "audit", "--json", "--streams").stdout.splitlines()
+    listed = [[one["stored"] for one in json.loads(page)["streams"]] for page in pages]
+    assert listed == [[900, 100], [200]]
 
 
 @pytest.mark.parametrize(("after", "missing", "lost"), [(None, 5, 0), (3, 3, 2)])
@@ -439,7 +442,7 @@ def test_an_audit_says_what_is_missing_and_lost(
         backfill("aula", ONE, [measured(6)], after),
         backfill("aula", ONE, [measured(10)]),
     )
-    done = history(sqlite, "audit")
+    done = history(sqlite, "audit", "--streams")
     assert done.returncode == 1
     assert re.search(rf"{ONE} +1 +10 +5 +{missing} +{lost}", done.stdout)
     when = "measured after 2026-11-20 12:00:15 and before 2026-11-20 12:00:30 UTC, noted 20"
@@ -450,7 +453,7 @@ def test_an_audit_lists_what_was_lost_in_order_of_number(sqlite: Database) -> No
     numbers = [*range(2, 120, 2)]
     for seq in (*numbers[1:], numbers[0]):
         write(sqlite, backfill("aula", ONE, [measured(seq)], after=seq - 2))
-    lost = re.findall(r"    lost: (.*)", history(sqlite, "audit").stdout)
+    lost = re.findall(r"    lost: (.*)", history(sqlite, "audit", "--streams").stdout)
     firsts = [int(line.split()[0]) for line in lost[:-1]]
     assert firsts == sorted(firsts)
     assert len(firsts) == 50
@@ -465,11 +468,16 @@ def miscount(database: Database, where: str) -> None:
     database.query(f"UPDATE hour SET readings = readings - 1 WHERE {where}")  # noqa: S608
 
 
+def miscount_sums(database: Database) -> None:
+    database.query("UPDATE sensor SET gaps = gaps + 1 WHERE name = 'aula'")
+
+
 @pytest.mark.parametrize(
     "harm",
     [
         functools.partial(damage, where="seq = 700"),
         functools.partial(miscount, where="sensor_id = 2 AND start_s > 1000000"),
+        miscount_sums,
     ],
 )
 def test_an_audit_that_counts_finds_what_is_not_there(
@@ -510,7 +518,7 @@ def test_prune_removes_what_is_old_and_the_account_stays(any_database: Database)
     done = history(any_database, "prune", BRISA_RETENTION_DAYS="5")
     assert done.stdout == "300 readings were older than 5 days, and removed\n"
     assert [row[1] for row in contents(any_database, "reading")] == list(range(301, 501))
-    done = history(any_database, "audit", "--verify", BRISA_RETENTION_DAYS="5")
+    done = history(any_database, "audit", "--streams", "--verify", BRISA_RETENTION_DAYS="5")
     assert done.returncode == 0, done.stdout
     assert re.search(rf"{ONE} +1 +500 +500 +0 +0", done.stdout)
     assert "200 raw readings, 300 removed for their age" in done.stdout

@@ -33,6 +33,7 @@ from broker.contract import (
     Stored,
 )
 from gateway.history import ledger, writer
+from gateway.history.account import Totals, recounted
 from gateway.history.marks import marks as real_marks
 from gateway.history.prune import prune
 from gateway.history.schema import ROLLUPS, reading, sensor, span, stream
@@ -286,6 +287,18 @@ def batches(rng: random.Random, numbers: int) -> list[Heard]:
     return batch
 
 
+def sums_are_of_the_ranges(store: Store) -> None:
+    """What is kept with the readings is what the ranges of all streams give."""
+    noted = sa.func.max(sa.case((span.c.kind == "lost", span.c.noted_ms)))
+    of_streams = sa.select(stream.c.lost_ms, noted).join_from(stream, span, isouter=True)
+    with store.read() as connection:
+        for row in connection.execute(sa.select(sensor)).all():
+            sums = Totals(row.stored, row.missing, row.lost, row.gaps)
+            assert sums == recounted(connection, row.node, row.name)
+        for lost_ms, noted_ms in connection.execute(of_streams.group_by(stream.c.id)):
+            assert lost_ms == noted_ms
+
+
 class AgainstTheModel(RuleBasedStateMachine):
     """Any order of batches, restarts, restored copies and retention, on SQLite."""
 
@@ -363,6 +376,7 @@ class AgainstTheModel(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         self.model.check(self.store, every_mark(self.store))
+        sums_are_of_the_ranges(self.store)
 
     def teardown(self) -> None:
         self.store.close()
@@ -428,6 +442,28 @@ def test_random_batches(store: Store, seed: int) -> None:
             before_ms = NOW_MS - 15_000_000
             assert prune(store, before_ms=before_ms) == model.prune(before_ms)
         model.check(store, every_mark(store))
+        sums_are_of_the_ranges(store)
+
+
+def test_an_older_database_gets_the_sums_of_what_is_in_it(
+    store: Store, any_database: Database
+) -> None:
+    rng = random.Random(5)
+    for _ in range(15):
+        writer_on(store).write(batches(rng, 40))
+    on = " ON stream" if any_database.kind == "mariadb" else ""
+    any_database.query(f"DROP INDEX stream_lost{on}")
+    any_database.query("ALTER TABLE stream DROP COLUMN lost_ms")
+    for name in Totals._fields:
+        any_database.query(f"ALTER TABLE sensor DROP COLUMN {name}")
+    any_database.query("UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(WrongSchema, match="older brisa"):
+        store.check()
+    store.upgrade()
+    store.check()
+    sums_are_of_the_ranges(store)
+    writer_on(store).write(batches(rng, 40))
+    sums_are_of_the_ranges(store)
 
 
 def test_two_recorders_at_once(store: Store, any_database: Database) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
@@ -16,13 +17,13 @@ from gateway import history_api
 from gateway.history import query
 from gateway.history.sentences import sentence, state
 from gateway.history.store import Store, Unavailable
-from gateway.history.views import AuditView, HistoryView, LostSpan, SensorAudit, StreamAudit
+from gateway.history.views import AuditView, HistoryView, LostSpan, SensorAudit, StreamsView
 from gateway.history.watch import AWAY, EVERY_S, HUNG_AFTER_S, SAID_EVERY_S, Watch
 from gateway.problems import ProblemView
 from tests.databases import Database
 from tests.support import REPOSITORY
 from tests.unit.past import BEGIN, Past, away, parsed_csv
-from tests.unit.told import STREAM, Told, make_client
+from tests.unit.told import Told, make_client
 
 PATH = "/api/v1/sensors/pi-1/dht11/history"
 
@@ -371,6 +372,30 @@ def test_the_audit_is_what_is_in_the_database_now(client: FlaskClient, past: Pas
     assert problem(client.get("/api/v1/audit?x=1"), 400).parameter == "x"
 
 
+def test_streams_are_listed_in_pages(client: FlaskClient, past: Past) -> None:
+    uuids = [UUID(int=n) for n in (7, 2, 9)]
+    for uuid in uuids:
+        past.readings([2], stream=uuid, after=0)
+    path = "/api/v1/audit/pi-1/dht11"
+
+    def page(query: str) -> StreamsView:
+        return StreamsView.model_validate_json(client.get(f"{path}?{query}").data)
+
+    first = page("limit=2")
+    assert [(one.stream, one.stored, one.lost) for one in first.streams] == [
+        (uuids[0], 1, 1),
+        (uuids[1], 1, 1),
+    ]
+    assert first.next == uuids[1]
+    second = page(f"limit=2&after={first.next}")
+    assert ([one.stream for one in second.streams], second.next) == ([uuids[2]], None)
+    assert len(page("").streams) == 3
+    for asked, parameter in (("limit=0", "limit"), ("limit=501", "limit"), ("after=x", "after")):
+        assert problem(client.get(f"{path}?{asked}"), 400).parameter == parameter
+    for unknown in ("pi-1/other", "pi-2/dht11", "PI-1/dht11", f"pi-1/dht11?after={UUID(int=1)}"):
+        assert problem(client.get(f"/api/v1/audit/{unknown}"), 404)
+
+
 # ---- sentences
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -397,12 +422,14 @@ def account(
         "lost": total or sum(span.count for span in spans),
         "gaps": gaps or len(spans),
     }
-    stream = StreamAudit(
-        stream=STREAM, first_seq=1, last_seq=10**6, lost_spans=list(spans), **counts
-    )
     first = MAY_3 if stored else None
     return SensorAudit(
-        node="pi-1", sensor="dht11", first_at=first, newest_at=first, streams=[stream], **counts
+        node="pi-1",
+        sensor="dht11",
+        first_at=first,
+        newest_at=first,
+        lost_spans=list(spans),
+        **counts,
     )
 
 

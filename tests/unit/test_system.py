@@ -14,7 +14,8 @@ from flask.testing import FlaskClient
 
 from broker import __version__
 from broker.contract import Kind, Topic, in_utc_ms
-from gateway.history.views import AuditView, LostSpan, SensorAudit, StreamAudit
+from gateway.history.account import StreamKey
+from gateway.history.views import AuditView, LostSpan, SensorAudit
 from gateway.history.watch import Seen, Watch
 from gateway.rejections import CAUSES
 from gateway.replicas import ALONE, UNKNOWN
@@ -106,20 +107,17 @@ def stored(
             )
         ]
     counts = {"stored": last_seq - missing - lost, "missing": missing, "lost": lost}
-    gaps = 1 if lost else 0
-    of_stream = StreamAudit(
-        stream=stream, first_seq=1, last_seq=last_seq, gaps=gaps, lost_spans=spans, **counts
-    )
     of_sensor = SensorAudit(
         node="aula",
         sensor=sensor,
-        gaps=gaps,
+        gaps=1 if lost else 0,
         first_at=now,
         newest_at=now,
-        streams=[of_stream],
+        lost_spans=spans,
         **counts,
     )
-    return Seen(AuditView(sensors=[of_sensor]), now - timedelta(seconds=age_s), "")
+    newest: dict[StreamKey, int] = {("aula", sensor, stream): last_seq}
+    return Seen(AuditView(sensors=[of_sensor]), now - timedelta(seconds=age_s), "", newest)
 
 
 def shown(told: Told, seen: Seen | None = None) -> SystemView:
@@ -275,6 +273,24 @@ def test_a_recorder_that_never_stored_a_sensor_is_behind_by_all_of_its_stream(to
     newest = reading_for(told, 300)
     for seen in (stored(told, 500, stream=OTHER), stored(told, 500, sensor="other")):
         assert shown(told, seen).recorder.readings == newest
+
+
+def test_a_recorder_that_only_heard_of_a_sensor_s_readings_is_behind_by_all_of_them(
+    told: Told, past: Past, watch: Watch
+) -> None:
+    """Health says up to which number there are readings; none of them is stored for that."""
+    told.clock.pass_((past.now - told.clock.now).total_seconds())
+    for seq in range(1, 1001):
+        told.reading(seq, node="pi-1")
+        told.clock.pass_(5)
+    past.health(stream=STREAM, oldest_seq=1, newest_seq=1000)
+    watch.refresh()
+    recorder = shown(told, watch.seen()).recorder
+    assert (recorder.state, recorder.readings) == (RecorderState.BEHIND, 1000)
+    past.readings([1000])
+    watch.refresh()
+    recorder = shown(told, watch.seen()).recorder
+    assert (recorder.state, recorder.missing) == (RecorderState.STORING, 999)
 
 
 def test_nothing_is_known_of_a_recorder_while_no_sensor_is_live_or_all_have_just_begun(
