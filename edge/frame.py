@@ -4,6 +4,9 @@ What a sensor of the family sends, after the host has held the line low and let 
 
     response low, response high, then 40 times (bit low, bit high), closing low, idle high
 
+An AM2301 sends 64 bits: the same five bytes, then three that are zero. No other length is an
+answer, and no other end of the 64: a slip shows in either.
+
 A bit is told by its high: 20 to 30 µs is 0, 65 to 80 µs is 1. The lows say nothing (sensors hold
 them for 45 to 95 µs, some longer between bytes), so they serve only to show a missed edge.
 
@@ -28,15 +31,19 @@ Edge = tuple[float, int]  # µs, and the line's level from then on
 # Half-way between the longest 0 (30 µs) and the shortest 1 (68 µs) that were recorded. Nothing
 # adapts it: a slow rise on a long cable shortens zeros and ones alike, by less than this leaves.
 ONE_FROM_US = 49.0
-HIGH_MAX_US = 90.0
+HIGH_MAX_US = 91.0  # an AM2301's 1 of 75 µs, and a glitch beside it
 LOW_MIN_US, LOW_MAX_US = 24.0, 105.0
 RESPONSE_LOW_MIN_US, RESPONSE_LOW_MAX_US = 35.0, 115.0
 RESPONSE_HIGH_MIN_US, RESPONSE_HIGH_MAX_US = 60.0, 115.0
+HOST_LOW_MIN_US = 700.0  # the datasheets' shortest start pulse is 800
 # Shorter than any pulse of a sensor, and longer than one sample at 100 kHz.
 GLITCH_US = 12.0
 _BITS = 40
+_LENGTHS = (_BITS, 64)  # bits in an answer; those of an AM2301 beyond 40 are 0
 _FIRST_BIT = 2  # edges from the fall of the response to the fall of the first bit
-_BITS_END = 2 * _BITS  # edges from the fall of the first bit to the fall of the closing low
+# From an answer's first edge to its first bit takes 430 µs at most; the 24 bits by which the two
+# lengths differ take at least 1560.
+_LEAD_MAX_US = 1000.0
 
 
 class Model(StrEnum):
@@ -77,11 +84,11 @@ def decode(edges: Iterable[Edge]) -> list[Frame]:
     line = _settled(rows)
     frames = []
     at = 0
-    while at + _FIRST_BIT + _BITS_END < len(line):
+    while at + _FIRST_BIT + 2 * _BITS < len(line):
         frame = _frame_at(line, at)
         if frame:
             frames.append(frame)
-        at += _FIRST_BIT + _BITS_END if frame else 1
+        at += _FIRST_BIT + 2 * _BITS if frame else 1
     return frames
 
 
@@ -92,8 +99,9 @@ def answer(events: Iterable[Edge]) -> Frame | None:
     of one direction mean that one between them was missed: only what follows is used. `start_us`
     is that of the response, or of the first event if the response was missed.
     """
+    seen = list(events)
     run: list[Edge] = []
-    for event in reversed(list(events)):
+    for event in reversed(seen):
         if run and run[-1][1] == event[1]:
             break
         run.append(event)
@@ -101,13 +109,18 @@ def answer(events: Iterable[Edge]) -> Frame | None:
     if not line:
         return None
     closing = len(line) - 1 - line[-1][1]  # the last fall
-    first = closing - _BITS_END
-    if first < 0 or not _ends(line, closing):
-        return None
-    data = _bits(line, first)
-    if data is None or not _response_before(line, first, data):
-        return None
-    return Frame(line[max(first - _FIRST_BIT, 0)][0], data)
+    for bits in _LENGTHS:
+        first = closing - 2 * bits
+        if first < 0 or line[first][0] - seen[0][0] > _LEAD_MAX_US or not _ends(line, closing):
+            continue
+        data = _data(line, first, bits)
+        if data is None or not _response_before(line, first, data):
+            continue
+        # Five zero bytes are no reading either way, and `measurement` has a better word for them.
+        if first <= _FIRST_BIT and any(data) and _may_end_a_longer(data):
+            continue
+        return Frame(line[max(first - _FIRST_BIT, 0)][0], data)
+    return None
 
 
 def in_range(temperature_c: float, humidity_pct: float, model: Model) -> bool:
@@ -204,10 +217,8 @@ def _frame_at(line: Sequence[Edge], at: int) -> Frame | None:
         return None
     if not RESPONSE_HIGH_MIN_US <= _lasts(line, at + 1) <= RESPONSE_HIGH_MAX_US:
         return None
-    if not _ends(line, first + _BITS_END):
-        return None
-    data = _bits(line, first)
-    if data is None:
+    data = _data_from(line, first)
+    if data is None or (_may_end_a_longer(data) and not _host_low_before(line, at)):
         return None
     if low_us <= RESPONSE_LOW_MAX_US:
         return Frame(line[at][0], data) if at else None
@@ -216,15 +227,37 @@ def _frame_at(line: Sequence[Edge], at: int) -> Frame | None:
     return Frame(line[at + 1][0], data) if data[0] < 0x80 else None
 
 
-def _bits(line: Sequence[Edge], first: int) -> bytes | None:
-    """The five bytes whose first bit begins at the fall `first`; None if a pulse is no bit's."""
+def _data_from(line: Sequence[Edge], first: int) -> bytes | None:
+    """The five bytes of an answer of any length whose first bit begins at the fall `first`."""
+    for bits in _LENGTHS:
+        closing = first + 2 * bits
+        if closing < len(line) and _ends(line, closing):
+            return _data(line, first, bits)
+    return None
+
+
+def _data(line: Sequence[Edge], first: int, bits: int) -> bytes | None:
+    """The five bytes in `bits` bits from the fall `first` on.
+
+    None if a pulse is no bit's, or a bit after the fortieth is not 0.
+    """
     value = 0
-    for fall in range(first, first + _BITS_END, 2):
+    for fall in range(first, first + 2 * bits, 2):
         high_us = _lasts(line, fall + 1)
         if not LOW_MIN_US <= _lasts(line, fall) <= LOW_MAX_US or high_us > HIGH_MAX_US:
             return None
         value = value << 1 | (high_us >= ONE_FROM_US)
-    return value.to_bytes(5, "big")
+    data, zeros = divmod(value, 1 << (bits - _BITS))
+    return None if zeros else data.to_bytes(5, "big")
+
+
+def _may_end_a_longer(data: bytes) -> bool:
+    """Can these be the last 40 bits of an AM2301's 64, the last two bytes and the three zeros?
+
+    The 1 before them would look like a response. Where what came before is not known, such bytes
+    are no frame; the only readings lost by it are 51.1 % and 76.6 % at exactly 0.0 °C.
+    """
+    return not any(data[2:])
 
 
 def _ends(line: Sequence[Edge], closing: int) -> bool:
@@ -260,6 +293,11 @@ def _bit_before(line: Sequence[Edge], at: int, known_from: int) -> bool:
         return False
     low_us, high_us = _lasts(line, at - 2), _lasts(line, at - 1)
     return LOW_MIN_US <= low_us <= LOW_MAX_US and high_us <= RESPONSE_HIGH_MAX_US
+
+
+def _host_low_before(line: Sequence[Edge], at: int) -> bool:
+    """Is the last low before the fall `at` seen to be a host's start pulse?"""
+    return at > _FIRST_BIT and _lasts(line, at - 2) >= HOST_LOW_MIN_US
 
 
 def _lasts(line: Sequence[Edge], at: int) -> float:

@@ -21,8 +21,8 @@ Each line has start_us (when the sensor's response begins, in the capture's µs)
 temperature_c and humidity_pct; the last two are null where the sum is wrong, and where the bytes
 are nothing that the model can have measured.
 
-exit code: 0 at least one frame was found; 1 the capture has none; 2 the file cannot be read, or is
-no capture (the reason is on standard error).
+exit code: 0 at least one frame was found, with a right sum or a wrong one; 1 the capture has none;
+2 the file cannot be read, or is no capture. For 1 and 2 the reason is on standard error.
 
 example: python -m edge decode edge/demo/dht22.csv --model dht22
 """
@@ -65,6 +65,13 @@ def run(args: argparse.Namespace) -> int:
     frames = decode(edges)
     for frame in frames:
         print(json.dumps(described(frame, Model(args.model))))
+    if not frames:
+        name = "standard input" if args.file == "-" else args.file
+        print(
+            f"edge decode: {name}: no frame found in {len(edges)} rows: a sensor's answer has a"
+            " response, 40 or 64 bits and a closing low, all of them whole",
+            file=sys.stderr,
+        )
     return 0 if frames else 1
 
 

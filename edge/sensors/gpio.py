@@ -21,8 +21,8 @@ from edge.sensors.base import Cause, Measurement, NoReading, SensorBroken
 LABELS = ("pinctrl-bcm2835", "pinctrl-bcm2711", "pinctrl-rp1")
 CONSUMER = "brisa"
 START_PULSE_S = 0.018  # a DHT11 wants 18 ms, a DHT22 1 to 20 ms
-ANSWER_S = 0.020  # the longest answer takes 7 ms
-EVENTS = 128  # an answer has 84 edges; libgpiod's default is 16
+ANSWER_S = 0.020  # the longest answer, an AM2301's, takes 9 ms
+EVENTS = 256  # an answer has 85 edges, an AM2301's 133; when full, the kernel drops the oldest
 _MIN_INTERVAL_S = {Model.DHT11: 1.0, Model.DHT22: 2.0}  # datasheets
 
 

@@ -90,12 +90,32 @@ def test_a_dash_is_standard_input(
     assert json.loads(capsys.readouterr().out)["bytes"] == list(GOOD)
 
 
-def test_a_capture_without_a_frame_is_code_1(
+def test_a_capture_without_a_frame_is_one_line_and_code_1(
     path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path.write_text(captured())
+    path.write_text("".join(captured(GOOD).splitlines(keepends=True)[:60]))
     assert decode(str(path), "--model", "dht22") == 1
-    assert capsys.readouterr().out == ""
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        f"edge decode: {path}: no frame found in 59 rows: a sensor's answer has a response,"
+        " 40 or 64 bits and a closing low, all of them whole\n"
+    )
+
+
+def test_the_help_says_what_each_exit_code_means(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        decode("--help")
+    assert "1 the capture has none" in capsys.readouterr().out
+
+
+def test_an_am2301_s_answer_of_64_bits_is_one_frame(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path.write_text(captured(GOOD + bytes(3), GOOD + bytes(3)))
+    assert decode(str(path), "--model", "dht22") == 0
+    frames = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [frame["bytes"] for frame in frames] == [list(GOOD)] * 2
 
 
 def test_a_missing_file_is_one_line_and_code_2(

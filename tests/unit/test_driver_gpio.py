@@ -15,11 +15,11 @@ from gpiod.line import Edge as LineEdge
 from edge.encode import TIMINGS, frame_bytes, pulses, wrong_sum
 from edge.frame import Edge, Model
 from edge.sensors.base import Cause, NoReading, SensorBroken
-from edge.sensors.gpio import LABELS, GpioSensor, measured
+from edge.sensors.gpio import EVENTS, LABELS, GpioSensor, measured
 
 
 def answer_edges(data: bytes, model: Model = Model.DHT22) -> list[Edge]:
-    """The edges of one answer, from the moment the host lets go."""
+    """The edges of one answer, from the moment the host lets go. data: all that is sent."""
     edges: list[Edge] = []
     now_us, level = 1000.0, 1
     _host_low, *lasts = pulses(data, TIMINGS[model])
@@ -154,7 +154,10 @@ def test_close_is_safe_before_open_and_twice_and_then_there_is_no_reading() -> N
 
 
 class AnsweringLine:
-    """Stands for a requested line whose queue still holds edges of before the start pulse."""
+    """Stands for a requested line whose queue still holds edges of before the start pulse.
+
+    Like the kernel's, the queue has room for so many, and the oldest go first.
+    """
 
     def __init__(self, answer: list[Edge]) -> None:
         from_now_us = time.monotonic() * 1e6 + 1e6
@@ -176,8 +179,8 @@ class AnsweringLine:
     def wait_edge_events(self, _timeout: float) -> bool:
         return True
 
-    def read_edge_events(self, _count: int) -> list[Any]:
-        return self._events
+    def read_edge_events(self, count: int) -> list[Any]:
+        return self._events[-EVENTS:][:count]
 
 
 def test_a_start_pulse_is_sent_and_only_what_follows_it_counts() -> None:
@@ -193,6 +196,15 @@ def test_a_start_pulse_is_sent_and_only_what_follows_it_counts() -> None:
     assert listen == (Direction.INPUT, LineEdge.BOTH)
     assert idle == (Direction.INPUT, LineEdge.NONE)
     assert 0.018 <= slept_s[0] <= 0.020
+
+
+def test_the_64_bits_of_an_am2301_are_read_whole() -> None:
+    data = frame_bytes(25.6, 52.6, Model.DHT22)
+    line = AnsweringLine(answer_edges(data + bytes(3)))
+    sensor = GpioSensor(model=Model.DHT22, pin=17, sleep=lambda _s: None)
+    sensor._request = line
+    got = sensor.read()
+    assert (got.temperature_c, got.humidity_pct, got.frame) == (25.6, 52.6, data)
 
 
 class Line:

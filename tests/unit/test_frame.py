@@ -133,7 +133,7 @@ def of_bits(bits: str, release_us: int = 44) -> list[Edge]:
     return [*rows, (time_us, 0), (time_us + 50, 1)]
 
 
-@pytest.mark.parametrize("bits", [38, 39, 41, 42, 48])
+@pytest.mark.parametrize("bits", [38, 39, 41, 42, 48, 62, 63, 65, 72])
 @pytest.mark.parametrize("each", ["0", "1", "01", "10"])
 def test_a_frame_of_any_other_count_of_bits_is_none(bits: int, each: str) -> None:
     slipped = of_bits((each * bits)[:bits])
@@ -141,6 +141,48 @@ def test_a_frame_of_any_other_count_of_bits_is_none(bits: int, each: str) -> Non
     assert decode([*slipped, (900_000, 0), (920_000, 1)]) == []
     assert answer(slipped[2:]) is None
     assert len(decode(of_bits((each * 40)[:40]))) == 1
+
+
+def long_answer(data: bytes, tail: bytes = bytes(3)) -> list[Edge]:
+    """An AM2301's: 64 bits, the last three bytes zero."""
+    return of_bits(f"{int.from_bytes(data + tail, 'big'):064b}")
+
+
+@repeatable
+@given(data=frames, rate_hz=st.floats(100e3, 24e6), phase=st.floats(0, 1), seed=st.integers(0))
+def test_64_bits_are_five_bytes_and_zeros(
+    data: bytes, rate_hz: float, phase: float, seed: int
+) -> None:
+    whole = long_answer(data)
+    assert bytes_of(decode(sampled(whole, rate_hz, phase))) == [data]
+    assert bytes_of(decode(jittered(whole, 4.0, random.Random(seed)))) == [data]
+    second = [(t + 2_000_000, level) for t, level in whole[1:]]
+    assert bytes_of(decode([*whole, *second])) == [data, data]
+
+
+@pytest.mark.parametrize("bit", range(24))
+def test_64_bits_that_do_not_end_in_24_zeros_are_no_frame(bit: int) -> None:
+    ones = long_answer(ROOM, (1 << bit).to_bytes(3, "big"))
+    assert decode(ones) == []
+    assert answer(ones[2:]) is None
+
+
+@pytest.mark.parametrize("zeros", [*range(1, 24), *range(25, 33)])
+def test_40_bits_and_another_count_of_zeros_are_no_frame(zeros: int) -> None:
+    bits = f"{int.from_bytes(ROOM, 'big'):040b}" + "0" * zeros
+    assert decode([*of_bits(bits), (900_000, 0), (920_000, 1)]) == []
+    assert answer(of_bits(bits)[2:]) is None
+
+
+# 50.8 %, 25.7 °C: bit 24 is a 1, which looks like a response, and the 40 bits after it pass the sum.
+MISLEADING = summed(bytes([1, 252, 1, 1]))
+
+
+@pytest.mark.parametrize("data", [ROOM, COLD, MISLEADING])
+def test_a_capture_that_begins_within_64_bits_has_no_frame(data: bytes) -> None:
+    whole = long_answer(data)
+    for cut in range(4, len(whole)):
+        assert decode(whole[cut:]) == []
 
 
 @pytest.mark.parametrize("bit", ["0", "1"])
@@ -216,6 +258,26 @@ def test_every_pair_of_missed_edges_is_right_or_none() -> None:
         for other in range(one, 85):
             frame = answer(without(whole, {one, other}))
             assert frame is None or frame.data == COLD
+
+
+def test_an_answer_of_64_bits_is_read_without_its_first_and_its_last_edges() -> None:
+    whole = long_answer(ROOM)[2:]
+    assert len(whole) == 133
+    for missed in range(4):
+        assert answer(whole[missed:]) == Frame(whole[max(missed, 1)][0], ROOM)
+    assert answer(whole[:-1]) == Frame(whole[1][0], ROOM)
+    for cut in range(4, len(whole)):
+        assert answer(whole[cut:]) is None
+    assert answer(whole[:-2]) is None
+
+
+@pytest.mark.parametrize("data", [ROOM, COLD, MISLEADING])
+def test_every_pair_of_edges_missed_in_64_bits_is_right_or_none(data: bytes) -> None:
+    whole = long_answer(data)[2:]
+    for one in range(len(whole)):
+        for other in range(one, len(whole)):
+            frame = answer(without(whole, {one, other}))
+            assert frame is None or frame.data == data
 
 
 def test_two_events_of_one_direction_are_an_edge_missed() -> None:
