@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from gateway.history.ledger import Ledger, Row
 from gateway.history.schema import AnyRow, reading, sensor, span, stream
@@ -23,11 +24,15 @@ FORGET_MS = 366 * 86_400_000
 def prune(store: Store, *, before_ms: int, progress: Callable[[int], object] | None = None) -> int:
     """Remove the readings measured before `before_ms`; returns how many those were.
 
-    progress: called after each transaction with how many went in it. Raises StoreError; what was
-    removed by then stays so.
+    Streams of which nothing expires are not visited: there may be thousands of them. progress:
+    called after each transaction with how many went in it. Raises StoreError; what was removed by
+    then stays so.
     """
+    any_left = sa.exists().where(reading.c.stream_id == stream.c.id)
+    forgettable = sa.and_(stream.c.last_heard_ms < before_ms - FORGET_MS, ~any_left)
+    due = sa.select(stream).where(sa.exists().where(_expired(stream.c, before_ms)) | forgettable)
     with store.read() as connection:
-        streams = connection.execute(sa.select(stream).order_by(stream.c.id)).all()
+        streams = connection.execute(due.order_by(stream.c.id)).all()
     removed = 0
     for row in streams:
         rows = CHUNK_ROWS
@@ -37,16 +42,28 @@ def prune(store: Store, *, before_ms: int, progress: Callable[[int], object] | N
                 if rows < CHUNK_ROWS and row.last_heard_ms < before_ms - FORGET_MS:
                     _forget(connection, row)
             removed += rows
-            if progress and rows:
+            if progress:
                 progress(rows)
     return removed
 
 
+def _expired(of: Any, before_ms: int) -> ColumnElement[bool]:
+    """Readings to remove of a stream; `of`: its row, or the table's columns to join with."""
+    c = reading.c
+    return sa.and_(
+        c.stream_id == of.id,
+        c.measured_ms < before_ms,
+        sa.or_(
+            c.synchronised,
+            c.seq <= of.newest_seq - UNDATED_KEPT,
+            of.last_heard_ms < before_ms,
+        ),
+    )
+
+
 def _remove(connection: Connection, row: AnyRow, before_ms: int) -> int:
     c = reading.c
-    old = sa.select(c.seq).where(c.stream_id == row.id, c.measured_ms < before_ms)
-    if row.last_heard_ms >= before_ms:
-        old = old.where(c.synchronised | (c.seq <= row.newest_seq - UNDATED_KEPT))
+    old = sa.select(c.seq).where(_expired(row, before_ms))
     numbers = connection.scalars(old.order_by(c.measured_ms).limit(CHUNK_ROWS)).all()
     if numbers:
         connection.execute(reading.delete().where(c.stream_id == row.id, c.seq.in_(numbers)))

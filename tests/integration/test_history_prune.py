@@ -141,11 +141,28 @@ def test_a_stream_heard_of_meanwhile_is_not_forgotten(
 def test_a_recorder_writes_between(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK_ROWS", 1)
     write(store, A, *(measured(seq, day=9) for seq in range(1, 4)))
-    coming = iter(range(4, 7))
+    coming = iter(range(4, 8))
 
     def between(_rows: int) -> None:
         said = Reading(stream=A, **dict(measured(next(coming), day=0)))
         Writer(store, utc_now_ms=lambda: NOW_MS).write([Heard("pi-1", "dht11", said)])
 
     assert prune(store, before_ms=NOW_MS - DAY_MS, progress=between) == 3
-    assert seqs(store) == [4, 5, 6]
+    assert seqs(store) == [4, 5, 6, 7], "also after the last, in which nothing was left to go"
+
+
+def test_streams_of_which_nothing_expires_cost_no_transaction(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node whose power is cut each night has a new stream each morning, for years."""
+    for number in range(20):
+        write(store, UUID(int=number + 1), measured(1, day=19 - number))
+    began: list[int] = []
+    steps: list[int] = []
+    real = store.begin
+    monkeypatch.setattr(store, "begin", lambda: began.append(1) or real())  # type: ignore[func-returns-value]
+    assert prune(store, before_ms=NOW_MS - 17 * DAY_MS, progress=steps.append) == 2
+    assert len(began) == 2
+    assert steps == [1, 1], "the recorder works between any two"
+    assert prune(store, before_ms=NOW_MS - 17 * DAY_MS, progress=steps.append) == 0
+    assert len(began) == 2
