@@ -1,6 +1,6 @@
 """What any answer costs here: `python -m bench.constant_app FILE` serves its bytes at every address.
 
-Under the gateway's own server and settings, from memory, with the headers of the API. Listens at
+The file is compressed by gzip, and told to be. Under the gateway's own server and settings, from memory, with the headers of the API. Listens at
 BRISA_HOST and BRISA_PORT.
 """
 
@@ -28,6 +28,8 @@ class Constant:
             **SECURITY_HEADERS,
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
+            "Content-Encoding": "gzip",
+            "Vary": "Accept-Encoding",
             "Cache-Control": "no-cache",
             "ETag": '"constant"',
         }

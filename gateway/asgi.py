@@ -24,6 +24,13 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 METHODS = ("GET", "HEAD")
 
 
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
+_SECURITY = _raw(SECURITY_HEADERS)
+
+
 class Answer(NamedTuple):
     """A whole answer; the server leaves the body out where the method is HEAD."""
 
@@ -53,6 +60,8 @@ def query(scope: Scope, *allowed: str) -> dict[str, str]:
     if scope["method"] not in METHODS:
         detail = f"{scope['method']} is not possible here; allowed: {', '.join(METHODS)}"
         raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail)
+    if not scope["query_string"]:
+        return {}
     given = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     problems.check(given.items(), allowed)
     return {name: values[0] for name, values in given.items()}
@@ -95,8 +104,7 @@ async def redirect_to_no_slash(scope: Scope, _receive: Receive, send: Send) -> N
 
 
 def head(status: HTTPStatus, headers: Mapping[str, str]) -> Message:
-    every = SECURITY_HEADERS | dict(headers)
-    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in every.items()]
+    raw = [*_SECURITY, *_raw(headers)]
     return {"type": "http.response.start", "status": status.value, "headers": raw}
 
 

@@ -149,11 +149,13 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        app = self._on_loop.get(path, self._pages)
-        if path != "/" and path.endswith("/"):
-            app = asgi.redirect_to_no_slash
-        elif PATHS.fullmatch(path):
-            app = self._history
+        app = self._on_loop.get(path)
+        if app is None:
+            app = self._pages
+            if path != "/" and path.endswith("/"):
+                app = asgi.redirect_to_no_slash
+            elif PATHS.fullmatch(path):
+                app = self._history
         await app(scope, receive, send)
 
 
@@ -254,7 +256,11 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((str(address[0]), port), family=family, backlog=BACKLOG)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise PortError(f"cannot listen on {host}:{port}: {why}") from None
+    # Every connection inherits it. asyncio sets it only on sockets that name their protocol; with
+    # Nagle's algorithm a body would wait for the client to acknowledge its head, some 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

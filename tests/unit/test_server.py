@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from gateway.problems import ProblemView
-from gateway.server import PAGE_THREADS
+from gateway.server import PAGE_THREADS, listen
 from tests.databases import Database
 from tests.support import eventually
 
@@ -121,6 +121,14 @@ def test_a_port_that_is_taken_is_one_clear_line() -> None:
             code, errors = gateway.end()
     assert code == 1
     assert errors == f"gateway: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_no_answer_waits_for_an_acknowledgement_of_what_went_before(host: str) -> None:
+    with listen(host, 0) as listener, socket.create_connection(listener.getsockname()[:2]):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_an_error_of_the_stream_and_of_the_pages_is_the_same_kind_of_problem() -> None:
