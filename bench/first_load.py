@@ -28,7 +28,7 @@ SLOWER = 4
 PATIENCE_S = 20.0
 SENSOR = f"{NODES[0]}/sensor-0"
 LAST_SENSOR = f"{NODES[0]}/sensor-{SENSORS_PER_NODE - 1}".encode()
-PAGES = {"the page": ("/", 100), "a sensor's page, with its chart": (f"/sensors/{SENSOR}", 200)}
+PAGES = {"the page": ("/", 60), "a sensor's page, with its chart": (f"/sensors/{SENSOR}", 40)}
 FIRST_VALUE_MS = 1000
 
 # When a frame first had a digit, and when one had it after the script had taken in an event.

@@ -118,24 +118,47 @@ class Board:
 
     # ---- what viewers ask
 
-    def full(self) -> Snapshot:
-        """A `SensorList` as JSON."""
+    def event_id(self) -> str:
+        """Of what is shown now, for the stream to go on from; read it before what is to be shown."""
+        return f"{self.epoch}-{self.version}"
+
+    def newest(self, only: Key) -> int:
+        """The version of the last change that concerns this sensor, or the feed."""
         with self._lock:
             self._let_time_pass()
+            sensor = self._sensors.get(only)
+            gone = self._removed.get(only, self._oldest_delta)
+            return max(gone if sensor is None else sensor.version, self.feed_version)
+
+    def full(self, only: Key | None = None) -> Snapshot:
+        """A `SensorList` as JSON; `only`: of this sensor, if there is one."""
+        with self._lock:
+            self._let_time_pass()
+            if only is not None:
+                found = self._sensors.get(only)
+                body = b'"sensors":[%s]}' % _joined([] if found is None else [found])
+                return Snapshot(self.version, self._head() + body)
             if self._full is None:
                 body = self._head() + b'"sensors":[%s]}' % _joined(self._in_order())
                 self._full = Snapshot(self.version, body)
             return self._full
 
-    def delta(self, since_version: int) -> Snapshot | None:
-        """`Changes` since a version of this epoch as JSON; None: too long ago, send all."""
+    def delta(self, since_version: int, only: Key | None = None) -> Snapshot | None:
+        """`Changes` since a version of this epoch as JSON; None: too long ago, send all.
+
+        only: those of this sensor.
+        """
         with self._lock:
             self._let_time_pass()
             if not self._oldest_delta <= since_version <= self.version:
                 return None
+            if only is not None:
+                of = [only] if only in self._changed else []
+                return Snapshot(self.version, self._make_delta(since_version, of))
             delta = self._deltas.get(since_version)
             if delta is None:
-                delta = Snapshot(self.version, self._make_delta(since_version))
+                newest_first = reversed(self._changed)
+                delta = Snapshot(self.version, self._make_delta(since_version, newest_first))
                 self._deltas[since_version] = delta
             return delta
 
@@ -323,10 +346,10 @@ class Board:
             self._sorted = sorted(self._sensors.values(), key=lambda sensor: sensor.key)
         return self._sorted
 
-    def _make_delta(self, since_version: int) -> bytes:
+    def _make_delta(self, since_version: int, newest_first: Iterable[Key]) -> bytes:
         sensors: list[Sensor] = []
         removed: list[str] = []
-        for key in reversed(self._changed):
+        for key in newest_first:
             sensor = self._sensors.get(key)
             if (sensor.version if sensor else self._removed[key]) <= since_version:
                 break

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from http import HTTPStatus
 
 from flask import Blueprint, Response, request
 
-from broker.contract import ContractError, checked_id, shown
 from gateway import locale, rendering
 from gateway.board import Board
-from gateway.problems import Problem
+from gateway.problems import checked_key
 
 MOST = 12  # more would be too small to be read from afar
 
@@ -22,31 +20,22 @@ def blueprint(board: Board, utcnow: Callable[[], datetime]) -> Blueprint:
     @pages.get("/kiosk")
     def kiosk() -> Response:
         locale.choose(many=("sensor",))
-        only = [_checked(key) for key in request.args.getlist("sensor")]
+        only = [checked_key(key) for key in request.args.getlist("sensor")]
+        begins_at = board.event_id()
         views = board.views()
         if only:
-            views = [view for view in views if f"{view.node}/{view.sensor}" in only]
-            views.sort(key=lambda view: only.index(f"{view.node}/{view.sensor}"))
+            views = [view for view in views if (view.node, view.sensor) in only]
+            views.sort(key=lambda view: only.index((view.node, view.sensor)))
         return rendering.page(
             "kiosk.html",
             board,
             "kiosk",
+            begins_at=begins_at if len(views) <= MOST else "",
             now=utcnow(),
             views=views[:MOST],
             more=max(0, len(views) - MOST),
             most=MOST,
-            only=only,
+            only=["/".join(key) for key in only],
         )
 
     return pages
-
-
-def _checked(key: str) -> str:
-    """Raises Problem."""
-    node, _, sensor = key.partition("/")
-    try:
-        checked_id("node", node), checked_id("sensor", sensor)
-    except ContractError:
-        detail = f"sensor {shown(key)}: allowed is NODE/SENSOR, such as pi-1/aula"
-        raise Problem(HTTPStatus.BAD_REQUEST, detail, "sensor") from None
-    return key

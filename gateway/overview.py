@@ -62,6 +62,7 @@ def blueprint(
     def overview() -> Response:
         locale.choose("q", "sort", "group")
         asked, orders = _asked(), _orders()
+        begins_at = board.event_id()
         views = board.views()
         chosen = [view for view in views if _matches(view, asked.q)]
         chosen.sort(key=_key(asked.sort))
@@ -74,6 +75,8 @@ def blueprint(
             "overview.html",
             board,
             "overview",
+            # a page without some of the sensors has to be sent them
+            begins_at=begins_at if n == len(views) else "",
             now=utcnow(),
             views=views,
             groups=groups,

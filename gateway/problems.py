@@ -14,7 +14,7 @@ from flask import Flask, Response, current_app, request
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from broker.contract import shown
+from broker.contract import ContractError, checked_id, shown
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,16 @@ def check(
             raise Problem(
                 HTTPStatus.BAD_REQUEST, f"query parameter {shown(name)} is given twice", name
             )
+
+
+def checked_key(text: str) -> tuple[str, str]:
+    """Node and name of the sensor that a query parameter names. Raises Problem."""
+    node, _, sensor = text.partition("/")
+    try:
+        return checked_id("node", node), checked_id("sensor", sensor)
+    except ContractError:
+        detail = f"sensor {shown(text)}: allowed is NODE/SENSOR, such as pi-1/aula"
+        raise Problem(HTTPStatus.BAD_REQUEST, detail, "sensor") from None
 
 
 def failure() -> Problem:

@@ -30,10 +30,20 @@ def register(app: Flask) -> None:
 
 
 def page(
-    template: str, board: Board, here: str, *, remember: bool = True, **values: Any
+    template: str,
+    board: Board,
+    here: str,
+    *,
+    begins_at: str = "",
+    remember: bool = True,
+    **values: Any,
 ) -> Response:
-    """A whole page from its template; `remember`: what the reader has chosen in its address."""
-    return answer(rendered(template, board, here, **values).encode(), remember=remember)
+    """A whole page from its template; `remember`: what the reader has chosen in its address.
+
+    begins_at: the event that its stream goes on from; empty: the stream has to send all sensors.
+    """
+    html = rendered(template, board, here, begins_at=begins_at, **values)
+    return answer(html.encode(), remember=remember)
 
 
 def answer(html: bytes, packed: bytes = b"", *, remember: bool) -> Response:

@@ -66,6 +66,7 @@ def blueprint(
             raise unknown from None
         now = utcnow()
         range_, as_table = past.asked_range(now), _as_table()
+        begins_at = board.event_id()
         view = board.view(node, sensor)
         shown_past, away = None, None
         if history is not None:
@@ -83,6 +84,7 @@ def blueprint(
             "sensor.html",
             board,
             "sensor",
+            begins_at=begins_at,
             now=now,
             node=node,
             sensor=sensor,

@@ -1,7 +1,9 @@
 """`/api/v1/stream`: server-sent events, as a plain ASGI application.
 
 Events: `state` (a SensorList) first; `change` (Changes); `feed` (a FeedView, when the broker is lost
-or found); `heartbeat` every 15 s. Each carries `server_time`.
+or found); `heartbeat` every 15 s. Each carries `server_time`. Who says what he has seen, by the
+header Last-Event-ID or at his first connect by `last_event_id`, begins with a `change` instead of a
+`state`. `sensor=NODE/SENSOR`: of this one alone.
 
 One task writes the same bytes to every viewer that is up to date. A viewer whose last write has not
 gone out yet misses rounds; when it has, it gets one event with the newest of all that it missed.
@@ -21,10 +23,11 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from gateway import asgi
+from gateway import asgi, problems
 from gateway.asgi import Receive, Scope, Send
 from gateway.board import Board
 from gateway.problems import Problem
+from gateway.sensor import Key
 from gateway.views import utcnow
 
 log = logging.getLogger(__name__)
@@ -54,13 +57,17 @@ STREAM_HEADERS = {
 
 
 class Viewer:
-    """One open stream. `version` is what it was last sent; `writing`: that has not gone out yet."""
+    """One open stream. `version` is what it was last sent; `writing`: that has not gone out yet.
 
-    __slots__ = ("send", "version", "writing")
+    only: the one sensor that it is of; None: all.
+    """
 
-    def __init__(self, send: Send, version: int) -> None:
+    __slots__ = ("only", "send", "version", "writing")
+
+    def __init__(self, send: Send, version: int, only: Key | None = None) -> None:
         self.send = send
         self.version = version
+        self.only = only
         self.writing = False
 
 
@@ -136,7 +143,8 @@ class Stream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            asgi.query(scope)
+            query = asgi.query(scope, "last_event_id", "sensor")
+            only = problems.checked_key(query["sensor"]) if "sensor" in query else None
             self._check_room()
         except Problem as problem:
             await asgi.respond(send, asgi.refusal(problem))
@@ -145,7 +153,15 @@ class Stream:
         if scope["method"] == "HEAD":
             await send(asgi.body(b"", last=True))
             return
-        await self._serve(scope, receive, send)
+        # What a browser sends by itself is newer than what the page's address said at first.
+        seen = asgi.header(scope, b"last-event-id") or query.get("last_event_id", "")
+        await self._serve(Viewer(send, self._version(seen), only), receive)
+
+    def _version(self, event_id: str) -> int:
+        """The version that a viewer says it has seen; -1: none, or another epoch's."""
+        epoch, _, version = event_id.partition("-")
+        mine = epoch == self._board.epoch and version.isascii() and version.isdigit()
+        return int(version) if mine and len(version) < 19 else -1
 
     def _check_room(self) -> None:
         """Raises Problem."""
@@ -156,8 +172,7 @@ class Stream:
             detail = f"all {self._max_viewers} streams are taken"
             raise Problem(status, detail, retry_after_s=FULL_RETRY_AFTER_S)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        viewer = Viewer(send, _last_event(scope, self._board.epoch))
+    async def _serve(self, viewer: Viewer, receive: Receive) -> None:
         self._viewers.add(viewer)
         try:
             self._greet(viewer)
@@ -168,7 +183,7 @@ class Stream:
 
     def _greet(self, viewer: Viewer) -> None:
         """In a function of its own: what it writes must not live as long as the stream is open."""
-        viewer.version, news = self._news(viewer.version)
+        viewer.version, news = self._news(viewer.version, viewer.only)
         # Closing may have begun while the head was being sent.
         self._write(viewer, (_retry(), *news), last=self._closing)
 
@@ -203,28 +218,32 @@ class Stream:
 
     async def _round(self, beat: Pieces) -> None:
         """Bring every viewer that is not still writing up to date."""
-        news: dict[int, tuple[int, Pieces]] = {}  # by what a viewer has seen
-        newest = self._board.version
+        news: dict[tuple[int, Key | None], tuple[int, Pieces]] = {}  # by what is seen, and of what
         for number, viewer in enumerate(list(self._viewers), start=1):
             if number % VIEWERS_AT_A_STRETCH == 0:
                 await asyncio.sleep(0)  # let others in: probes, pages, new viewers
             if viewer.writing or viewer not in self._viewers:
                 continue
             pieces = beat
-            if viewer.version < newest:
-                seen = viewer.version
+            if viewer.version < self._newest(viewer):
+                seen = viewer.version, viewer.only
                 if seen not in news:
-                    news[seen] = self._news(seen)
+                    news[seen] = self._news(*seen)
                 viewer.version, pieces = news[seen]
                 pieces = (*pieces, *beat)
             if pieces:
                 self._write(viewer, pieces)
 
-    def _news(self, seen: int) -> tuple[int, Pieces]:
+    def _newest(self, viewer: Viewer) -> int:
+        """The version of the last change that this viewer is to be told of."""
+        board = self._board
+        return board.version if viewer.only is None else board.newest(viewer.only)
+
+    def _news(self, seen: int, only: Key | None) -> tuple[int, Pieces]:
         """All since the version `seen`, as events, and the version that this leads to."""
         board = self._board
-        delta = board.delta(seen)
-        snapshot = delta or board.full()
+        delta = board.delta(seen, only)
+        snapshot = delta or board.full(only)
         event_id = f"{board.epoch}-{snapshot.version}"
         now = self._utcnow()
         events: Pieces = ()
@@ -262,7 +281,7 @@ class Stream:
         viewer.writing = False
         if self._closing:
             self._write(viewer, (_retry(),), last=True)
-        elif viewer.version < self._board.version:
+        elif viewer.version < self._newest(viewer):
             self._changed.set()
 
 
@@ -309,13 +328,3 @@ def _event(name: str, body: bytes, now: datetime, event_id: str = "") -> Pieces:
 
 def _retry() -> bytes:
     return f"retry: {random.randint(*RETRY_MS)}\n\n".encode()  # noqa: S311 - spread, not secret
-
-
-def _last_event(scope: Scope, epoch: str) -> int:
-    """The version that the viewer says it has seen; -1: none, or another epoch's."""
-    for name, value in scope["headers"]:
-        if name == b"last-event-id":
-            of, _, version = value.decode("latin-1").partition("-")
-            if of == epoch and version.isascii() and version.isdigit() and len(version) < 19:
-                return int(version)
-    return -1

@@ -60,6 +60,7 @@ def blueprint(
     @pages.get("/system")
     def system_page() -> Response:
         locale.choose()
+        begins_at = board.event_id()
         view, now = whole.view(), utcnow()
         problems = [_said(problem, now) for problem in view.problems]
         if more := sum(view.left_off.values()):
@@ -78,6 +79,7 @@ def blueprint(
             "system.html",
             board,
             "system",
+            begins_at=begins_at,
             now=now,
             problems=problems,
             services=list(_parts(view, now)),

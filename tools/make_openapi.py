@@ -24,7 +24,7 @@ from gateway.views import SensorList, SensorView  # noqa: E402
 
 TARGET = ROOT / "gateway" / "openapi.json"
 STREAM = (
-    "`state` (a SensorList) first, or with a Last-Event-ID of this epoch what has changed since;"
+    "`state` (a SensorList) first, or with the id of an event of this epoch what has changed since;"
     " then `change` (what changed, whole, and `removed`), `feed` (`{feed: FeedView}`, when the"
     " gateway loses or finds the broker) and, every 15 s, `heartbeat`. Each has `server_time`."
 )
@@ -185,6 +185,18 @@ def render() -> str:
                     STREAM,
                     _text("text/event-stream"),
                     last_event,
+                    _query(
+                        "last_event_id",
+                        "the same, for a first connect; the header, which a browser sends when it"
+                        " connects again, goes before",
+                        type="string",
+                    ),
+                    _query(
+                        "sensor",
+                        "NODE/SENSOR: of this sensor only",
+                        type="string",
+                        pattern=f"^{ID_PATTERN}/{ID_PATTERN}$",
+                    ),
                     _503=_problem("all streams are taken, or the gateway is stopping"),
                 ),
                 "/text": _get(

@@ -114,14 +114,24 @@ function place(key) {
   return element;
 }
 
-// What the page says of a sensor until the stream does, if it ever does: enough for it to grow old.
+// What the page says of a sensor, until the stream says something newer: enough to grow old, and to sort by.
 function written(element) {
+  const { state } = element.dataset;
+  if (!state) return null;
+  const numeric = (text) => (text === undefined ? null : Number(text));
+  const value = (name) => numeric(element.querySelector(`.${name} .number`).dataset.value);
   const { from, interval } = element.querySelector(".age").dataset;
-  if (!from) return null;
   const [node, sensor] = element.dataset.sensor.split("/");
-  const since = element.querySelector(".since time").dateTime || null;
-  const interval_s = interval ? Number(interval) : null;
-  return { node, sensor, state: element.dataset.state, since, age_from: from, interval_s };
+  return {
+    node,
+    sensor,
+    state,
+    since: element.querySelector(".since time").dateTime || null,
+    temperature_c: value("temperature"),
+    humidity_pct: value("humidity"),
+    age_from: from ?? null,
+    interval_s: numeric(interval),
+  };
 }
 
 function adopt() {
@@ -213,6 +223,18 @@ function setConnected(value) {
   if (changed) onChange(); // all is well only where it can be known
 }
 
+// The stream goes on from the last event that is shown, at first from what the server wrote; where
+// that is another gateway's, or an earlier one's, it begins with all sensors.
+let lastEvent = root.dataset.beginsAt ?? "";
+const one = list ? undefined : document.querySelector("[data-sensor]")?.dataset.sensor;
+
+function streamAddress() {
+  const query = new URLSearchParams();
+  if (lastEvent) query.set("last_event_id", lastEvent);
+  if (one) query.set("sensor", one);
+  return `${STREAM}?${query}`;
+}
+
 let source = null;
 let heardMs = Date.now();
 let retryTimer = 0;
@@ -223,6 +245,7 @@ function heard(event) {
   heardMs = Date.now();
   offsetMs = Date.parse(data.server_time) - heardMs;
   tries = 0;
+  lastEvent = event.lastEventId || lastEvent;
   setConnected(true);
   return data;
 }
@@ -231,7 +254,7 @@ function open() {
   clearTimeout(retryTimer);
   source?.close();
   heardMs = Date.now();
-  source = new EventSource(STREAM);
+  source = new EventSource(streamAddress());
   source.addEventListener("state", (event) => {
     const data = heard(event);
     showFeed(data.feed);

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -12,9 +14,10 @@ from werkzeug.test import TestResponse
 
 from gateway.client_texts import PLURALS, TEXTS
 from gateway.headers import SECURITY_HEADERS
+from gateway.kiosk import MOST
 from gateway.rendering import COMPRESS_FROM_BYTES, with_query
-from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS
-from tests.unit.pages import get, page, page_of
+from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS, Changes
+from tests.unit.pages import Page, get, page, page_of
 from tests.unit.past import Past
 from tests.unit.told import Told, make_client
 
@@ -316,3 +319,60 @@ def test_a_word_of_an_edge_that_is_none_is_not_even_taken(field: str) -> None:
     longest = "a.b_c-" * 5
     say(longest)
     assert longest in page(state, "/sensors/aula/dht11").root.text
+
+
+# ---- where its stream goes on
+
+
+def begins_at(page: Page) -> str | None:
+    return page.one("html").attributes.get("data-begins-at")
+
+
+@pytest.mark.parametrize("path", ["/", "/kiosk", "/system", "/sensors/aula/dht11"])
+def test_a_page_says_the_event_that_it_shows(path: str) -> None:
+    told = Told()
+    told.reading(sensor="dht11")
+    assert begins_at(page(told, path)) == told.board.event_id()
+
+
+@pytest.mark.parametrize("path", ["/", "/kiosk", "/system", "/sensors/aula/dht11"])
+def test_what_changes_while_a_page_is_made_comes_by_its_stream(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    told.reading(1, sensor="dht11")
+    client = make_client(told)
+    for name in ("views", "view", "nodes"):  # what the pages read
+        read = getattr(told.board, name)
+
+        def then_change(*key: str, read: Callable[..., Any] = read) -> Any:
+            shown = read(*key)
+            told.reading((told.view().seq or 0) + 1, sensor="dht11")
+            return shown
+
+        monkeypatch.setattr(told.board, name, then_change)
+    epoch, _, version = (begins_at(get(client, path)) or "").partition("-")
+    changes = told.board.delta(int(version))
+    assert changes is not None
+    assert epoch == told.board.epoch
+    assert [view.sensor for view in Changes.model_validate_json(changes.body).sensors] == ["dht11"]
+
+
+@pytest.mark.parametrize("path", ["/?q=s1", "/kiosk"])
+def test_a_page_without_some_of_the_sensors_is_sent_all(path: str) -> None:
+    told = Told()
+    for number in range(MOST + 1):
+        told.reading(sensor=f"s{number}")
+    assert begins_at(page(told, path)) is None
+    assert begins_at(page(told)) == told.board.event_id()
+
+
+def test_a_value_stands_as_it_came_beside_how_it_is_shown() -> None:
+    told = Told()
+    told.reading(temperature_c=23.456, humidity_pct=41.0)
+    told.health(sensor="silent")
+    shown = page(told, "/?units=f")
+    numbers = shown.one("[data-sensor=aula/dht11]").all(".number")
+    assert [one.attributes.get("data-value") for one in numbers] == ["23.456", "41.0"]
+    silent = shown.one("[data-sensor=aula/silent]").all(".number")
+    assert [one.attributes.get("data-value") for one in silent] == [None, None]

@@ -17,11 +17,13 @@ import httpx
 import pytest
 import uvicorn
 
+from broker.contract import Kind, Topic
 from gateway.asgi import Message
 from gateway.board import Snapshot
 from gateway.connection import Connection
 from gateway.headers import SECURITY_HEADERS
 from gateway.problems import ProblemView
+from gateway.sensor import Key
 from gateway.stream import (
     HEARTBEAT_S,
     PATH,
@@ -248,8 +250,8 @@ def test_what_a_viewer_was_greeted_with_is_not_kept(told: Told) -> None:
             made: list[weakref.ref[memoryview]] = []
             news = stream._news
 
-            def watched(seen: int) -> tuple[int, Pieces]:
-                version, pieces = news(seen)
+            def watched(seen: int, only: Key | None) -> tuple[int, Pieces]:
+                version, pieces = news(seen, only)
                 event = memoryview(b"".join(pieces))  # which, unlike bytes, can be watched
                 made.append(weakref.ref(event))
                 return version, (event,)
@@ -339,10 +341,10 @@ def test_a_round_that_raises_is_followed_by_the_next_and_heartbeats_go_on(
 ) -> None:
     delta, failures = told.board.delta, iter([ValueError("one"), ValueError("two")])
 
-    def fails_twice(since: int) -> Snapshot | None:
+    def fails_twice(since: int, only: Key | None) -> Snapshot | None:
         if error := next(failures, None):
             raise error
-        return delta(since)
+        return delta(since, only)
 
     async def at_once(_seconds: float) -> None:
         await asyncio.sleep(0)
@@ -373,7 +375,7 @@ def test_rounds_that_only_raise_fail_liveness(told: Told, monkeypatch: pytest.Mo
         failed.set()
         await asyncio.sleep(0)
 
-    def fails(_since: int) -> None:
+    def fails(_since: int, _only: Key | None) -> None:
         raise ValueError("always")
 
     async def check() -> None:
@@ -445,6 +447,153 @@ def test_a_viewer_of_another_epoch_gets_the_full_state(told: Told, seen: str) ->
             assert (await client.next()).name == "state"
 
     run(check())
+
+
+def test_a_first_connect_may_name_the_event_that_the_page_shows(told: Told) -> None:
+    async def check() -> None:
+        begins_at = told.board.event_id()
+        told.reading(1, sensor="missed")
+        asked = Client(query=f"last_event_id={begins_at}".encode())
+        async with streaming(told) as stream, asked.on(stream):
+            change = await asked.next()
+            assert (change.name, change.id) == ("change", told.board.event_id())
+            assert [view["sensor"] for view in change.data["sensors"]] == ["missed"]
+
+    run(check())
+
+
+def test_what_the_browser_has_heard_since_goes_before_what_the_page_showed(told: Told) -> None:
+    async def check() -> None:
+        query = f"last_event_id={told.board.event_id()}".encode()
+        told.reading(1, sensor="missed")
+        heard = told.board.event_id().encode()
+        again = Client(query=query, headers=[(b"last-event-id", heard)])
+        elsewhere = Client(query=query, headers=[(b"last-event-id", b"0123456789ab-1")])
+        async with streaming(told) as stream, again.on(stream), elsewhere.on(stream):
+            change = await again.next()
+            assert (change.name, change.data["sensors"]) == ("change", [])
+            # what it heard of another gateway may be older, or newer, than what its page showed
+            assert (await elsewhere.next()).name == "state"
+
+    run(check())
+
+
+@pytest.mark.parametrize("seen", ["0123456789ab-1", "garbage", "{epoch}-99", "{epoch}--1", ""])
+def test_a_page_of_another_gateway_gets_the_full_state(told: Told, seen: str) -> None:
+    async def check() -> None:
+        query = f"last_event_id={seen.format(epoch=told.board.epoch)}".encode()
+        async with streaming(told) as stream, Client(query=query).on(stream) as client:
+            assert (await client.next()).name == "state"
+
+    run(check())
+
+
+# ---- of one sensor
+
+
+def of_one(told: Told, key: str = "aula/dht11", *, seen: bool = False) -> Client:
+    begins_at = f"&last_event_id={told.board.event_id()}" if seen else ""
+    return Client(query=f"sensor={key}{begins_at}".encode())
+
+
+def test_a_stream_of_one_sensor_tells_of_no_other(told: Told) -> None:
+    told.reading(1, sensor="other")
+
+    async def check() -> None:
+        client = of_one(told)
+        async with streaming(told) as stream, client.on(stream), Client().on(stream) as of_all:
+            state = await client.next()
+            await of_all.next()
+            assert [
+                view["sensor"] for view in SensorList(**state.data).model_dump()["sensors"]
+            ] == ["dht11"]
+            told.reading(2, sensor="other")
+            stream.notify()
+            assert (await of_all.next()).data["sensors"][0]["sensor"] == "other"
+            told.reading(2)
+            stream.notify()
+            change = await client.next()
+            assert (change.name, change.id) == ("change", told.board.event_id())
+            assert [view["seq"] for view in change.data["sensors"]] == [2]
+            assert client.text.count("event: ") == 2
+
+    run(check())
+
+
+def test_a_stream_of_one_sensor_goes_on_from_what_its_page_shows(told: Told) -> None:
+    async def check() -> None:
+        nothing, missed = of_one(told, seen=True), of_one(told, seen=True)
+        told.reading(1, sensor="other")
+        async with streaming(told) as stream:
+            async with nothing.on(stream):
+                assert (await nothing.next()).data["sensors"] == []
+            told.reading(2)
+            async with missed.on(stream):
+                assert [view["seq"] for view in (await missed.next()).data["sensors"]] == [2]
+
+    run(check())
+
+
+def test_a_stream_of_one_sensor_tells_that_it_goes_and_comes_and_of_the_broker(told: Told) -> None:
+    async def check() -> None:
+        client = of_one(told, seen=True)
+        async with streaming(told) as stream, client.on(stream):
+            assert (await client.next()).data["removed"] == []
+            told.raw(Topic(Kind.READING, "aula", "dht11"), b"")
+            stream.notify()
+            assert (await client.next()).data["removed"] == ["aula/dht11"]
+            told.reading(1)
+            stream.notify()
+            assert [view["seq"] for view in (await client.next()).data["sensors"]] == [1]
+            told.board.feed_lost()
+            stream.notify()
+            assert (await client.next()).name == "feed"
+
+    run(check())
+
+
+def test_a_stream_of_a_sensor_that_is_not_known_yet_waits_for_it(told: Told) -> None:
+    async def check() -> None:
+        client = of_one(told, "aula/new")
+        async with streaming(told) as stream, client.on(stream):
+            assert (await client.next()).data["sensors"] == []
+            told.reading(1, sensor="new")
+            stream.notify()
+            assert [view["sensor"] for view in (await client.next()).data["sensors"]] == ["new"]
+
+    run(check())
+
+
+def test_a_removal_that_is_not_remembered_is_told_by_the_full_state() -> None:
+    told = Told(max_sensors=2)
+    told.reading(1)
+
+    async def check() -> None:
+        client = of_one(told, seen=True)
+        async with streaming(told) as stream, client.on(stream):
+            await client.next()
+            for sensor in ("dht11", "a", "b"):  # which forgets the first
+                told.reading(9, sensor=sensor)
+                told.raw(Topic(Kind.READING, "aula", sensor), b"")
+            stream.notify()
+            state = await client.next()
+            assert (state.name, state.data["sensors"]) == ("state", [])
+
+    run(check())
+
+
+@pytest.mark.parametrize("key", [b"", b"aula", b"aula/", b"aula/a/b", b"aula/%3Cb%3E", b"AULA/x"])
+def test_a_sensor_that_cannot_be_is_400_by_name(told: Told, key: bytes) -> None:
+    async def check() -> None:
+        async with streaming(told) as stream, Client(query=b"sensor=" + key).on(stream) as client:
+            await asyncio.wait_for(client.gone.wait(), WAIT_S)
+        view = ProblemView.model_validate_json(client.text)
+        assert (client.status, view.status, view.parameter) == (400, 400, "sensor")
+
+    run(check())
+
+
+# ---- who is let in, and how it ends
 
 
 def test_viewers_beyond_the_limit_are_asked_to_come_later(told: Told) -> None:
