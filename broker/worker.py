@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,14 +11,15 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 PAUSE_S = 1.0  # after a failure
+REPEAT_LOG_S = 60.0
 
 
 class Worker:
     """Repeats `step` in a thread of its own until `stopping` is set.
 
-    What `step` raises is logged, in whole when it begins to fail or fails otherwise than before, and
-    the step is repeated after a pause. `step` waits by itself for what it does next, and returns
-    soon after `stopping` was set.
+    What `step` raises is logged in whole, each failure once a minute, and the step is repeated after
+    a pause. `step` waits by itself for what it does next, and returns
+    soon after `stopping` was set: `wake` is called then, to end a wait for anything else.
 
     stalled_after_s: liveness fails if no step has ended well for so long; None: a step may take as
     long as it likes, such as one that waits for a database.
@@ -28,15 +30,18 @@ class Worker:
         name: str,
         step: Callable[[], None],
         *,
+        wake: Callable[[], object] = lambda: None,
         stalled_after_s: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._step = step
+        self._wake = wake
         self._stalled_after_s = stalled_after_s
         self._monotonic = monotonic
         self._progress_s = 0.0
+        self._logged: dict[str, float] = {}
 
     def start(self) -> None:
         self._progress_s = self._monotonic()
@@ -45,6 +50,7 @@ class Worker:
     def stop(self, timeout_s: float | None = None) -> None:
         """Wait until the step under way has ended; at most so long: it is left behind (daemon)."""
         self.stopping.set()
+        self._wake()
         if self.thread.is_alive():
             self.thread.join(timeout_s)
 
@@ -62,14 +68,20 @@ class Worker:
         return []
 
     def _run(self) -> None:
-        failed = ""
         while not self.stopping.is_set():
             try:
                 self._step()
                 self._progress_s = self._monotonic()
-                failed = ""
             except Exception as error:
-                if repr(error) != failed:
+                if self._is_news(repr(error)):
                     log.exception("%s failed, and goes on", self.thread.name)
-                failed = repr(error)
                 self.stopping.wait(PAUSE_S)
+
+    def _is_news(self, what: str) -> bool:
+        now_s = self._monotonic()
+        if now_s - self._logged.get(what, -math.inf) < REPEAT_LOG_S:
+            return False
+        if len(self._logged) > 100:
+            self._logged.clear()
+        self._logged[what] = now_s
+        return True

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from broker.contract import Backfill, Stored
 from broker.session import NotConnectedError
+from broker.worker import Worker
 from edge.catchup import CatchUp
 from edge.journal import Journal
 
@@ -46,25 +47,21 @@ class Backfiller:
         self._per_s = per_s
         self._look_s = min(LOOK_S, after_s / 2)
         self._catch_ups: dict[str, CatchUp] = {}
+        self._round: list[str] = []  # the sensors that are still to be looked after in this one
         self._wake = threading.Event()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="backfill", daemon=True)
+        self._worker = Worker("backfill", self._step, wake=self._wake.set)
 
     def start(self) -> None:
         """Begin. The journal is open by now."""
         for sensor in self._journal.sensors():  # also of one that is no longer configured
             self.of(sensor)
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
-        self._stop.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._worker.stop()
 
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
+    def liveness_errors(self) -> list[str]:
+        return self._worker.liveness_errors()
 
     def of(self, sensor: str) -> CatchUp:
         """The sensor's; made at the first call."""
@@ -104,14 +101,16 @@ class Backfiller:
         for catch_up in self._catch_ups.values():
             catch_up.disconnected()
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
+    def _step(self) -> None:
+        """Send a batch of the next sensor that lacks some. One that fails holds up no other."""
+        if not self._round:
             self._wake.wait(self._look_s)
             self._wake.clear()
-            for sensor in tuple(self._catch_ups):
-                sent = self._send(sensor)
-                if sent:
-                    self._stop.wait(sent / self._per_s)
+            self._round = list(self._catch_ups)
+        while self._round and not self._worker.stopping.is_set():
+            sent = self._send(self._round.pop(0))
+            if sent:
+                self._worker.stopping.wait(sent / self._per_s)
 
     def _send(self, sensor: str) -> int:
         with self._lock:

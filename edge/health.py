@@ -13,10 +13,6 @@ from edge.journal import Journal
 from edge.publisher import Publisher
 from edge.sampler import Sampler
 
-# A read may block for 30 s (Adafruit_DHT); a sampler silent for longer than that and three
-# intervals has stopped.
-STALLED_S = 60.0
-
 
 class Health(Probed):
     """What the probes and Prometheus are told."""
@@ -33,19 +29,8 @@ class Health(Probed):
         """What only a restart would mend; nothing, while it ends: it is to be left in peace."""
         if self._publisher.ending:
             return []
-        problems = []
-        now_s = self._clock.monotonic_s()
-        for sampler in self._samplers:
-            silent_s = now_s - sampler.cycle_ended_s
-            if not sampler.alive:
-                problems.append(f"the sampler of {sampler.name} has ended")
-            elif silent_s > STALLED_S + 3 * sampler.interval_s:
-                problems.append(f"the sampler of {sampler.name} is stuck for {silent_s:.0f} s")
-        if not self._publisher.session.network_thread_alive:
-            problems.append("the network thread has ended")
-        if not self._publisher.backfiller.alive:
-            problems.append("the back-fill has ended")
-        return problems
+        problems = [error for sampler in self._samplers for error in sampler.liveness_errors()]
+        return problems + self._publisher.liveness_errors()
 
     def ready(self) -> list[str]:
         """What keeps readings from arriving."""

@@ -5,11 +5,16 @@ Every sample is in the journal before it is published. What was measured while t
 is not queued here: the newest is published on return, and what the recorder lacks is sent from the
 journal (backfill.py). Everything retained is said again after every reconnect, since a broker may
 have come back without its memory.
+
+A card may take many seconds for a write. What the network thread is told, and what needs the
+journal, is therefore left to a thread of its own: a broker drops who does not answer.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +36,7 @@ from broker.contract import (
 )
 from broker.ending import Ending
 from broker.session import Message, NotConnectedError, Session, Subscription, Will, unique_client_id
+from broker.worker import Worker
 from edge.backfill import Backfiller
 from edge.clock import Clock
 from edge.journal import Journal
@@ -55,7 +61,12 @@ class _Said:
 
 
 class Publisher:
-    """Says what the samplers found. Callbacks of samplers and of the session end here."""
+    """Says what the samplers found. Callbacks of samplers and of the session end here.
+
+    Two locks. `_lock` guards what is known of the sensors, and is held while the journal writes:
+    the network thread never waits for it. `_line` guards the connection and what goes out on it;
+    who holds it waits for nothing else.
+    """
 
     def __init__(
         self,
@@ -69,7 +80,10 @@ class Publisher:
         self.ending = False  # told to stop, and handing over what is left
         self.twin = ""
         self._leaving = False
-        self._open = False  # may readings go out? not before the recorder's word has come
+        self._connection = 0  # its number
+        self._open: int | None = (
+            None  # the one that readings may go out on: its recorder has spoken
+        )
         self._clock = clock
         self._topics = Topics(settings.root)
         self._node = settings.node
@@ -78,6 +92,9 @@ class Publisher:
         self._newest: dict[str, Reading] = {}
         self._said: dict[str, _Said] = {}
         self._lock = threading.RLock()
+        self._line = threading.RLock()
+        self._left_to_do: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._worker = Worker("publisher", self._work, wake=lambda: self._leave(lambda: None))
         self.backfiller = Backfiller(
             journal,
             publish=self._backfill,
@@ -102,8 +119,8 @@ class Publisher:
                 Subscription(self._topics.of_all(Kind.STORED, settings.node), qos=0),
             ],
             on_message=self._heard,
-            on_up=self._say_state,
-            on_synchronised=self._say_readings,
+            on_up=self._up,
+            on_synchronised=self._synchronised,
             on_down=self._down,
         )
 
@@ -113,6 +130,7 @@ class Publisher:
 
     def start(self) -> None:
         """Connect. The journal is open by now. Raises OSError for unreadable TLS files."""
+        self._worker.start()
         self.backfiller.start()
         self.session.start()
 
@@ -133,9 +151,18 @@ class Publisher:
         """Say `offline` (an orderly good-bye keeps the will unsaid), deliver it, and leave."""
         self._leaving = True
         self.backfiller.stop()
+        self._worker.stop(2.0)
         self._publish(self._status_topic, self._status(NodeState.OFFLINE))
         if not self.session.stop() and self.session.connects_total:
             log.warning("the broker did not acknowledge everything before the end")
+
+    def liveness_errors(self) -> list[str]:
+        network = self.session.network_thread_alive
+        return [
+            *([] if network else ["the network thread is dead"]),
+            *self._worker.liveness_errors(),
+            *self.backfiller.liveness_errors(),
+        ]
 
     def sample(self, name: str, sample: Sample) -> None:
         """Journal an accepted sample, and publish it."""
@@ -175,24 +202,20 @@ class Publisher:
 
     # ---- in the session's network thread
 
-    def _say_state(self) -> None:
+    def _up(self) -> None:
         """After every connect: the broker may know nothing, or still what an old will said."""
-        with self._lock:
-            self._publish(self._status_topic, self._status(NodeState.ONLINE))
-            for name in self._samplers:
-                self._say_health(name)
+        self._publish(self._status_topic, self._status(NodeState.ONLINE))
+        for name in self._samplers:
+            self._leave(functools.partial(self._say_health, name))
 
-    def _say_readings(self) -> None:
+    def _synchronised(self) -> None:
         """After that, when the recorder's word has come, if there is one."""
-        with self._lock:
-            self._open = True
-            for name in self._samplers:
-                self._say_reading(name)
+        self._leave(functools.partial(self._say_readings, self._connection))
 
     def _down(self, _reason: str) -> None:
-        with self._lock:
-            self._open = False
-            self.backfiller.disconnected()
+        with self._line:
+            self._connection += 1
+        self._leave(self._forget_recorder)
 
     def _heard(self, message: Message) -> None:
         try:
@@ -200,27 +223,12 @@ class Publisher:
             if topic.kind is Kind.STATUS:
                 self._heard_status(parse_payload(NodeStatus, message.payload), message)
             elif topic.kind is Kind.STORED and message.payload:
-                self._heard_stored(topic.sensor, parse_payload(Stored, message.payload))
+                stored = parse_payload(Stored, message.payload)
+                self._leave(
+                    functools.partial(self._heard_stored, self._connection, topic.sensor, stored)
+                )
         except ContractError as error:
             log.warning("a strange message on %s: %s", message.topic, error)
-
-    def _heard_stored(self, name: str, stored: Stored) -> None:
-        """The recorder's word: how far it is."""
-        with self._lock:
-            above = self.backfiller.heard(name, stored)
-            if above is None:
-                return
-            log.warning(
-                "sensor %s: the recorder has readings past %d that are not of this journal: was an"
-                " old copy of it put back? A new stream begins",
-                name,
-                above,
-            )
-            self._journal.fork(name, above)
-            self.backfiller.of(name).start()
-            self._newest.pop(name, None)  # it has another number by now: back-fill sends it
-            if name in self._samplers:
-                self._say_health(name)
 
     def _heard_status(self, status: NodeStatus, message: Message) -> None:
         """Somebody else spoke of this node's status."""
@@ -241,6 +249,45 @@ class Publisher:
                 self._node,
             )
 
+    # ---- in a thread of its own
+
+    def _leave(self, act: Callable[[], None]) -> None:
+        """To the publisher's thread, which does one after the other."""
+        self._left_to_do.put(act)
+
+    def _work(self) -> None:
+        self._left_to_do.get()()
+
+    def _say_readings(self, connection: int) -> None:
+        with self._lock:
+            self._open = connection
+            for name in self._samplers:
+                self._say_reading(name)
+
+    def _forget_recorder(self) -> None:
+        with self._lock:
+            self.backfiller.disconnected()
+
+    def _heard_stored(self, connection: int, name: str, stored: Stored) -> None:
+        """The recorder's word: how far it is. It counts for as long as the connection it came on."""
+        with self._lock:
+            if connection != self._connection:
+                return
+            above = self.backfiller.heard(name, stored)
+            if above is None:
+                return
+            log.warning(
+                "sensor %s: the recorder has readings past %d that are not of this journal: was an"
+                " old copy of it put back? A new stream begins",
+                name,
+                above,
+            )
+            self._journal.fork(name, above)
+            self.backfiller.of(name).start()
+            self._newest.pop(name, None)  # it has another number by now: back-fill sends it
+            if name in self._samplers:
+                self._say_health(name)
+
     # ---- what they share
 
     def _with_monotonic_time(self, reading: Reading, sample: Sample) -> Reading:
@@ -253,28 +300,35 @@ class Publisher:
 
     def _say_reading(self, name: str) -> None:
         reading = self._newest.get(name)
-        if reading is not None and self._open:
-            self.backfiller.of(name).published(reading)
-            self._publish(self._topics.of(Kind.READING, self._node, name), reading.to_json())
+        if reading is None:
+            return
+        catch_up = self.backfiller.of(name)
+        with self._line:
+            if self._open == self._connection:
+                catch_up.published(reading)
+                self._publish(self._topics.of(Kind.READING, self._node, name), reading.to_json())
 
     def _say_health(self, name: str) -> None:
-        health = self.health(name)
-        if health.stream is not None and health.oldest_seq is not None:
-            self.backfiller.of(name).let_out(health.stream, health.oldest_seq - 1)
-        if self._publish(self._topics.of(Kind.HEALTH, self._node, name), health.to_json()):
-            self._said[name] = _Said(health.state, health.reason, self._clock.monotonic_s())
+        with self._lock:
+            health = self.health(name)
+            if health.stream is not None and health.oldest_seq is not None:
+                self.backfiller.of(name).let_out(health.stream, health.oldest_seq - 1)
+            if self._publish(self._topics.of(Kind.HEALTH, self._node, name), health.to_json()):
+                self._said[name] = _Said(health.state, health.reason, self._clock.monotonic_s())
 
     def _backfill(self, name: str, batch: Backfill) -> None:
         topic = self._topics.of(Kind.BACKFILL, self._node, name)
-        self.session.publish(topic, batch.to_json())
-        self.published_total += 1
+        with self._line:
+            self.session.publish(topic, batch.to_json())
+            self.published_total += 1
 
     def _publish(self, topic: str, payload: bytes) -> bool:
-        try:
-            self.session.publish(topic, payload, retain=True)
-        except NotConnectedError:
-            return False
-        self.published_total += 1
+        with self._line:
+            try:
+                self.session.publish(topic, payload, retain=True)
+            except NotConnectedError:
+                return False
+            self.published_total += 1
         return True
 
     def _status(self, state: NodeState) -> bytes:

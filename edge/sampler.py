@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 RETRIES = 3
 # After this many readings in a row that did not come, a person should look.
 BROKEN_AFTER = 12
+# A read may block for 30 s (Adafruit_DHT); who is silent for longer than that and three intervals has
+# stopped.
+STALLED_S = 60.0
 
 
 class Sampler:
@@ -27,8 +30,7 @@ class Sampler:
 
     on_sample: called in the sampler's thread for each accepted sample, in order: one an interval.
     on_change: called there after each cycle, also where the driver failed. What the two raise is
-    logged, and is no fault of the sensor; `cycle_ended_s` stands still until they take what they
-    are given.
+    logged, and is no fault of the sensor; liveness fails if they do not take what they are given.
     """
 
     def __init__(
@@ -50,7 +52,6 @@ class Sampler:
         self.readings = 0
         self.attempts = 0
         self.discarded: Counter[Cause] = Counter()
-        self.cycle_ended_s = clock.monotonic_s()
         self._clock = clock
         self._on_sample = on_sample
         self._on_change = on_change
@@ -60,25 +61,28 @@ class Sampler:
         self._missed_alike = 0  # of these the last ones, all for `_cause`
         self._cause: Cause | None = None
         self._started_s = 0.0  # the last read
-        self._due_s = self._next_s = self.cycle_ended_s  # the next that is due, and the next at all
+        self._due_s = self._next_s = clock.monotonic_s()  # the next that is due; the next at all
         # A reading that is taken before the next is due confirms another: both are of one turn.
         self._turn = self._turn_handed_on = 0
         self._turns: dict[Sample, int] = {}  # of the samples that are held
         self._open = False
-        self._worker = Worker(f"sampler-{name}", self._step)
+        self._worker = Worker(
+            f"sampler-{name}",
+            self._step,
+            wake=self._close,
+            stalled_after_s=STALLED_S + 3 * interval_s,
+            monotonic=clock.monotonic_s,
+        )
 
     def start(self) -> None:
         self._worker.start()
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """End after the read that is under way; one that blocks longer is left behind (daemon)."""
-        self._worker.stopping.set()
-        self._close()
         self._worker.stop(timeout_s)
 
-    @property
-    def alive(self) -> bool:
-        return self._worker.alive
+    def liveness_errors(self) -> list[str]:
+        return self._worker.liveness_errors()
 
     def _step(self) -> None:
         """Wait for the next reading's moment, take it, and hand it on."""
@@ -91,7 +95,6 @@ class Sampler:
         try:
             again_soon = self._cycle()
             self._on_change()
-            self.cycle_ended_s = self._clock.monotonic_s()
         finally:
             self._next_s = self._moment_s(again_soon)
 

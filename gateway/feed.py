@@ -79,7 +79,11 @@ class Feed:
         self._wake = threading.Event()
         self._next_tick_s = monotonic()
         self._worker = Worker(
-            "feed", self._step, stalled_after_s=STALLED_AFTER_S, monotonic=monotonic
+            "feed",
+            self._step,
+            wake=self._wake.set,
+            stalled_after_s=STALLED_AFTER_S,
+            monotonic=monotonic,
         )
         self._caught_up = False
         self._late_at_s = math.inf
@@ -94,8 +98,6 @@ class Feed:
 
     def stop(self) -> None:
         """End the worker; what it had not parsed is dropped, since it would show it to nobody."""
-        self._worker.stopping.set()
-        self._wake.set()
         self._worker.stop()
 
     # ---- what the session calls, in the network thread

@@ -13,6 +13,7 @@ import pytest
 
 from broker.contract import Backfill, Mark, Stored
 from broker.session import NotConnectedError
+from broker.worker import PAUSE_S
 from edge.backfill import Backfiller
 from edge.catchup import BATCH_READINGS
 from tests.support import PATIENCE_S
@@ -26,12 +27,16 @@ class Line:
 
     def __init__(self) -> None:
         self.works = True
+        self.fails_for = ""
         self.twin = False
         self.look_s = 2 * PATIENCE_S  # nothing comes of itself: a word has to wake the thread
         self.happened: queue.Queue[tuple[str, Any]] = queue.Queue()
         self.asked: queue.Queue[None] = queue.Queue()  # whether there is a twin: at each look
 
     def publish(self, sensor: str, batch: Backfill) -> None:
+        if sensor == self.fails_for:
+            self.happened.put((sensor, "failed"))
+            raise KeyError(sensor)
         if not self.works:
             self.happened.put((sensor, "not connected"))
             raise NotConnectedError
@@ -99,7 +104,7 @@ def started(tmp_path: Path, clock: SetClock, line: Line) -> Iterator[Make]:
                 per_s=PER_S,
             )
             made.append(backfiller)
-            backfiller._stop = Pauses(line)
+            backfiller._worker.stopping = Pauses(line)
             backfiller._look_s = line.look_s
             backfiller.start()
             return backfiller, streams
@@ -107,7 +112,7 @@ def started(tmp_path: Path, clock: SetClock, line: Line) -> Iterator[Make]:
         yield start
         for backfiller in made:
             backfiller.stop()
-            assert not backfiller.alive
+            assert backfiller.liveness_errors() == ["the thread backfill is dead"]
 
 
 def test_each_batch_is_followed_by_a_pause_that_keeps_the_rate(line: Line, started: Make) -> None:
@@ -140,6 +145,26 @@ def test_sensors_share_the_rate(line: Line, started: Make) -> None:
     sent = {name: len(batch.readings) for name, batch in happened[::2]}
     assert sent == {"a": 10, "b": 20}
     assert happened[1::2] == [("pause", count / PER_S) for count in sent.values()]
+
+
+def test_a_sensor_whose_readings_cannot_be_sent_ends_nothing_and_holds_up_no_other(
+    line: Line, started: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    line.fails_for = "a"
+    backfiller, streams = started({"a": 10, "b": 20})
+    with backfiller._lock:  # of both before anything is sent
+        for name, stream in streams.items():
+            backfiller.heard(name, Stored(stream=stream, seq=0))
+    assert line.next() == ("a", "failed")
+    assert line.next() == ("pause", PAUSE_S)
+    name, batch = line.next()
+    assert (name, len(batch.readings)) == ("b", 20)
+    assert backfiller.liveness_errors() == []
+    line.fails_for = ""
+    while (happened := line.next())[0] != "a" or happened[1] == "failed":
+        backfiller.hurry()
+    assert len(happened[1].readings) == 10
+    assert caplog.text.count("KeyError: 'a'") == 1
 
 
 def test_while_another_edge_has_its_name_nothing_is_called_lost(line: Line, started: Make) -> None:

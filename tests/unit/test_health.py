@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from broker.contract import NodeState, NodeStatus, SensorState
 from broker.probes import HealthServer
-from edge.health import STALLED_S, Health
+from edge.health import Health
+from edge.sampler import STALLED_S
 from edge.sensors.base import Cause
 from tests.support import PATIENCE_S
 from tests.unit.test_publisher import Edge
@@ -23,11 +24,13 @@ def edge(tmp_path: Path) -> Iterator[Edge]:
     edge = Edge(tmp_path / "journal.db")
     edge.publisher.backfiller.start()
     edge.session.comes_up()
+    edge.publisher._worker.start()
     edge.sampler.start()
     assert edge.sensor.asked.wait(PATIENCE_S)
     yield edge
     edge.sampler.stop(PATIENCE_S)
     edge.publisher.backfiller.stop()
+    edge.publisher._worker.stop(PATIENCE_S)
     edge.journal.close()
 
 
@@ -43,13 +46,13 @@ def test_a_sampler_that_is_stuck_is_not_alive(edge: Edge) -> None:
     edge.clock.pass_(STALLED_S + 3 * edge.sampler.interval_s)
     assert health_of(edge).alive() == []
     edge.clock.pass_(1)
-    assert health_of(edge).alive() == ["the sampler of s is stuck for 76 s"]
+    assert health_of(edge).alive() == ["the thread sampler-s has made no progress for 76 s"]
     assert health_of(edge).ready() == health_of(edge).alive()
 
 
 def test_a_sampler_that_has_ended_is_not_alive(edge: Edge) -> None:
     edge.sampler.stop(PATIENCE_S)
-    assert health_of(edge).alive() == ["the sampler of s has ended"]
+    assert health_of(edge).alive() == ["the thread sampler-s is dead"]
 
 
 def test_while_it_ends_nobody_starts_it_again(edge: Edge) -> None:
@@ -62,7 +65,7 @@ def test_while_it_ends_nobody_starts_it_again(edge: Edge) -> None:
 
 def test_a_network_thread_that_has_ended_is_not_alive(edge: Edge) -> None:
     edge.session.network_thread_alive = False
-    assert health_of(edge).alive() == ["the network thread has ended"]
+    assert health_of(edge).alive() == ["the network thread is dead"]
 
 
 @pytest.mark.parametrize("last_error", ["refused", ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from broker.session import Message, NotConnectedError, Session
 from broker.settings import BrokerSettings
 from edge.clock import Clock
 from edge.journal import Journal, StreamInfo
+from edge.journal_file import JournalFile
 from edge.publisher import HEALTH_EVERY_S, Publisher
 from edge.sampler import Sampler
 from edge.sensors.base import Cause, Measurement, NoReading, Sample
@@ -82,6 +84,7 @@ class RecordingSession(Session):
         super().__init__(settings, **options)
         self.said: list[tuple[str, bytes]] = []
         self.echoes = False
+        self.works_off: Callable[[], None] = lambda: None
         self._hear, self._tell_up = on_message, on_up
         self._tell_synchronised, self._tell_down = on_synchronised, on_down
 
@@ -103,23 +106,27 @@ class RecordingSession(Session):
     def connects(self) -> None:
         self.connected = True
         self._tell_up()
+        self.works_off()
 
     def synchronises(self) -> None:
         """All that the broker retained has come."""
         self._tell_synchronised()
+        self.works_off()
 
     def hears_stored(self, stored: Stored, topic: str = STORED) -> None:
-        self._hear(Publish(topic.encode(), stored.to_json(), True))
+        self.hears_raw(topic, stored.to_json())
 
     def goes_down(self) -> None:
         self.connected = False
         self._tell_down("")
+        self.works_off()
 
     def hears(self, status: NodeStatus, *, retained: bool = False) -> None:
         self._hear(Publish(STATUS.encode(), status.to_json(), retained))
 
     def hears_raw(self, topic: str, payload: bytes) -> None:
         self._hear(Publish(topic.encode(), payload, True))
+        self.works_off()
 
     def of(self, topic: str) -> list[bytes]:
         return [payload for said, payload in self.said if said == topic]
@@ -169,6 +176,7 @@ class Edge:
         )
         assert isinstance(self.publisher.session, RecordingSession)
         self.session = self.publisher.session
+        self.session.works_off = self.works_off
         self.sampler = Sampler(
             "s",
             self.sensor,
@@ -178,6 +186,11 @@ class Edge:
             on_change=lambda: None,
         )
         self.publisher.add(self.sampler)
+
+    def works_off(self) -> None:
+        """What the publisher's thread would do."""
+        while not self.publisher._left_to_do.empty():
+            self.publisher._work()
 
     def measures(self, temperature_c: float) -> None:
         self.publisher.sample("s", self.sample(temperature_c))
@@ -504,3 +517,93 @@ def test_strange_words_of_the_recorder_are_said_and_nothing_else(
     edge.session.hears_raw("brisa/pi-1/never-heard-of/stored", STORED_ELSEWHERE)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "stream 'x'" in caplog.text
+
+
+@contextmanager
+def slow_card(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Until it ends, nothing that is written arrives. Gives what is set when somebody waits for it."""
+    waited_for, ended = threading.Event(), threading.Event()
+    one = JournalFile.one
+
+    def slow(db: JournalFile, statement: str, *values: object) -> Any:
+        if statement == "COMMIT":
+            waited_for.set()
+            assert ended.wait(2 * PATIENCE_S)
+        return one(db, statement, *values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFile, "one", slow)
+        try:
+            yield waited_for
+        finally:
+            ended.set()
+
+
+def test_the_network_thread_does_not_wait_for_a_card(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker drops an edge that says nothing for as long as some cards take to write."""
+    edge.measures(20.0)
+    stored = Stored(stream=edge.current().stream, seq=1)
+    edge.session.comes_up(stored)
+    edge.session.take()
+    edge.session.works_off = lambda: None
+    edge.publisher._worker.start()
+
+    def what_comes() -> None:
+        edge.session.hears(NodeStatus(state=NodeState.OFFLINE, instance="the pod before"))
+        edge.session.hears_stored(Stored(stream=stored.stream, seq=1, newest=9))  # a fork
+        edge.session.goes_down()
+        edge.session.comes_up(stored)
+
+    measuring = threading.Thread(target=edge.measures, args=[21.0])
+    network = threading.Thread(target=what_comes)
+    with slow_card(monkeypatch) as waited_for:
+        measuring.start()
+        assert waited_for.wait(PATIENCE_S)
+        network.start()
+        network.join(PATIENCE_S)
+        waits = network.is_alive()
+        said = edge.session.take()
+    measuring.join(PATIENCE_S)
+    network.join(PATIENCE_S)
+    eventually("the rest", lambda: READING in topics(edge.session.take()))
+    edge.publisher.stop()
+    assert not waits
+    assert states(said) == [NodeState.ONLINE] * 2
+    assert topics(said) == [STATUS] * 2
+
+
+def test_what_was_said_on_a_connection_opens_no_other(edge: Edge) -> None:
+    """It may be done so late that the next one is up, whose recorder has not said its word yet."""
+    edge.measures(20.0)
+    edge.session.works_off = lambda: None
+    edge.session.comes_up(Stored(stream=edge.current().stream, seq=1))
+    edge.session.goes_down()
+    edge.session.connects()
+    edge.works_off()
+    edge.measures(21.0)
+    assert READING not in topics(edge.session.take())
+    assert edge.publisher.backfiller.behind("s") == 0
+    edge.session.synchronises()
+    edge.works_off()
+    assert topics(edge.session.take()) == [READING]
+
+
+def test_what_fails_in_the_publishers_thread_does_not_end_it(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    edge.session.works_off = lambda: None
+    edge.publisher._worker.start()
+    edge.measures(20.0)
+
+    def fail(_: str) -> StreamInfo:
+        raise KeyError("of the journal")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(edge.journal, "current", fail)
+        edge.session.connects()
+        eventually("it is logged", lambda: "KeyError: 'of the journal'" in caplog.text)
+    edge.session.synchronises()
+    eventually("a reading", lambda: READING in topics(edge.session.take()))
+    edge.publisher.stop()

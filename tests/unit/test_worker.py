@@ -39,7 +39,6 @@ def test_a_step_that_fails_is_repeated_and_each_new_failure_is_logged_once(
     assert [repr(record.exc_info[1]) for record in logged if record.exc_info] == [
         "KeyError('a')",
         "OSError('b')",
-        "OSError('b')",
     ]
 
 
