@@ -84,12 +84,12 @@ class Watch:
         return self._worker.liveness_errors()
 
     def seen(self) -> Seen:
-        asked_at_s = self._asked_at_s
+        """The newest answer. Written by the watch's own thread only, so that no other undoes one."""
+        seen, asked_at_s = self._seen, self._asked_at_s
         if asked_at_s is not None and self._monotonic() - asked_at_s > HUNG_AFTER_S:
-            self._asked_at_s = None  # until its turn ends after all
-            self._seen = self._seen._replace(problem="its database does not answer")
-            self.failed(self._seen.problem)
-        return self._seen
+            seen = seen._replace(problem="its database does not answer")
+            self.failed(seen.problem)
+        return seen
 
     def trends(self) -> Trends:
         """Of the last hours; asks nothing of the database."""

@@ -325,6 +325,20 @@ def test_a_database_that_hangs_is_said_although_nothing_fails(
     assert watch.seen().problem == ""
 
 
+def test_an_answer_that_comes_while_it_is_called_hung_is_not_undone(
+    watch: Watch, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answered_meanwhile() -> float:
+        monkeypatch.setattr(watch, "_monotonic", told.clock.monotonic)
+        watch.refresh()  # as the watch's own thread does
+        return told.clock.monotonic()
+
+    watch._asked_at_s = told.clock.monotonic() - HUNG_AFTER_S - 1
+    monkeypatch.setattr(watch, "_monotonic", answered_meanwhile)
+    watch.seen()
+    assert watch.seen().problem == ""
+
+
 def test_a_fault_of_ours_does_not_end_the_watch(
     past: Past, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
