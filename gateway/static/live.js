@@ -22,9 +22,9 @@ const number = (value) =>
 const temperature = (value) =>
   number(typeof value === "number" && settings.units === "f" ? value * 1.8 + 32 : value);
 
-export function moment(iso) {
+export function moment(iso, { dated = false } = {}) {
   const date = new Date(iso);
-  const sameDay = date.toDateString() === new Date().toDateString();
+  const sameDay = !dated && date.toDateString() === new Date().toDateString();
   const style = sameDay ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
   return date.toLocaleString(settings.locale, style);
 }
@@ -32,7 +32,7 @@ export function moment(iso) {
 // The server writes moments in UTC, since it cannot know where its reader is.
 export function localise(part) {
   for (const time of part.querySelectorAll("time[datetime]")) {
-    setText(time, moment(time.dateTime));
+    setText(time, moment(time.dateTime, { dated: time.hasAttribute("data-dated") }));
     const zone = time.nextElementSibling;
     if (zone?.classList.contains("zone")) zone.remove();
   }

@@ -71,6 +71,51 @@ def test_at_twice_the_size_everything_is_there(rooms: House, visit: Visit, path:
     assert page.evaluate("() => document.scrollingElement.scrollWidth <= innerWidth")
 
 
+# What a card says stands where its neighbours say it, whatever their states and values.
+UNLIKE = """() => [...document.querySelectorAll("article.card[data-sensor]")].flatMap((card) => {
+    const box = (name) => card.querySelector(name).getBoundingClientRect();
+    const [temperature, humidity] = [".temperature dd", ".humidity dd"].map(box);
+    const right = card.querySelector("footer").getBoundingClientRect().right;
+    const problems = [];
+    if (temperature.top !== humidity.top) problems.push("stacked");
+    if (temperature.right > humidity.left) problems.push("one value lies on the other");
+    if (humidity.right > right + 0.5) problems.push("humidity is cut");
+    return problems.map((problem) => `${card.dataset.sensor}: ${problem}`);
+})"""
+
+
+@pytest.mark.parametrize("units", ["c", "f"])
+def test_the_values_of_all_cards_stand_side_by_side(rooms: House, page: Page, units: str) -> None:
+    opened(page, rooms, f"/?units={units}")
+    assert page.locator('article[data-state="live"]').count() > 1
+    unlike = {}
+    for width in (*WIDTHS, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        if here := page.evaluate(UNLIKE):
+            unlike[width] = here
+    assert unlike == {}
+
+
+TOO_WIDE = """() => [...document.querySelectorAll(
+        ".services dl > div, .nodes li, .problems li, .history li > *")]
+    .filter((part) => part.scrollWidth > part.clientWidth)
+    .map((part) => `${part.textContent.trim().slice(0, 60)}: ${part.scrollWidth} px`)"""
+
+
+@pytest.mark.parametrize("locale", ["es-ES", "en-GB"])
+def test_each_part_of_the_system_keeps_to_its_place(
+    rooms: House, visit: Visit, locale: str
+) -> None:
+    page = visit(locale=locale)
+    opened(page, rooms, "/system")
+    too_wide = {}
+    for width in (*WIDTHS, 1000, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        if here := page.evaluate(TOO_WIDE):
+            too_wide[width] = here
+    assert too_wide == {}
+
+
 SMALL_TARGETS = """() => {
     const large = (box) => box.width >= 24 && box.height >= 24;
     // A link within a sentence may be as high as its line (WCAG 2.5.8).

@@ -203,6 +203,17 @@ def test_a_range_is_asked_for_in_local_time_and_is_one_of_utc(house: House, visi
     expect(end).to_have_value("2026-05-04T06:00")
 
 
+def test_the_tables_caption_has_both_dates(house: House, page: Page) -> None:
+    """Also the end's, which is today."""
+    opened(page, house, "?range=24h&view=table")
+    ends = page.locator("caption time")
+    expect(ends).to_have_text([re.compile(r"20\d\d, \d?\d:\d\d$")] * 2)
+    page.locator('.ranges a[href*="range=7d"]').click()  # which the script renews
+    expect(page).to_have_url(re.compile("range=7d"))
+    expect(page.locator("#past:not([aria-busy])")).to_be_attached()
+    expect(ends).to_have_text([re.compile(r"20\d\d, \d?\d:\d\d$")] * 2)
+
+
 def test_times_are_those_of_the_reader(house: House, visit: Visit) -> None:
     clocks = []
     for zone in ("America/Bogota", "Asia/Tokyo"):
