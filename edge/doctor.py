@@ -17,7 +17,10 @@ _ADVICE: Mapping[Cause, str] = {
         " to 10 kΩ); take its power away for some seconds, since these sensors can hang"
     ),
     Cause.CHECKSUM: "noise on the line: a shorter wire, a pull-up of 4.7 kΩ, away from mains",
-    Cause.UNDECODABLE: "noise on the line, or a DHT11 that sends tenths: try the driver gpio",
+    Cause.UNDECODABLE: (
+        "noise on the line, or a DHT11 that sends tenths, or is below 0 °C or 4 %: try the driver"
+        " gpio"
+    ),
     Cause.STALE: "another program reads this sensor: stop it",
     Cause.RANGE: "is it the right model? See --model; else the sensor is at its end",
     Cause.SLIP: "noise on the line: a shorter wire, a pull-up of 4.7 kΩ",
@@ -69,8 +72,10 @@ def examine_driver(driver: str, sensor: Sensor) -> Finding:
             except NoReading as error:
                 failures.append(error)
             else:
-                reading = f"{got.temperature_c:.1f} °C, {got.humidity_pct:.1f} %"
-                return Finding(what, True, f"{reading} ({sensor.source})", counts)
+                reading = f"{got.temperature_c:.1f} °C, {got.humidity_pct:.1f} % ({sensor.source})"
+                blind_to = DRIVERS[driver].blind_to.get(sensor.model)
+                says = f"{reading}; reads no {sensor.model} {blind_to}" if blind_to else reading
+                return Finding(what, True, says, counts)
             if len(failures) >= SILENT_TRIES and {f.cause for f in failures} == {Cause.TIMEOUT}:
                 break
             pause.wait(sensor.min_interval_s)

@@ -79,10 +79,12 @@ SENTENCES = (
     marked("the kernel's driver refused the frame"),
     marked(
         "the kernel's driver refused %(num)s frames in a row (EIO). It does so for ever with a"
-        " DHT11 that sends tenths: update the Raspberry Pi kernel (November 2024 or later), or take"
-        " the dtoverlay=dht11 line out of /boot/firmware/config.txt, reboot and use the driver"
-        " gpio. If that fails too, the line is noisy: a shorter wire, a pull-up of 4.7 kΩ"
+        " DHT11 that sends tenths, unless the Raspberry Pi kernel is of November 2024 or later, and"
+        " with any DHT11 below 0 °C: update the kernel, or take the dtoverlay=dht11 line out of"
+        " /boot/firmware/config.txt, reboot and use the driver gpio, which reads both. If that fails"
+        " too, the line is noisy: a shorter wire, a pull-up of 4.7 kΩ"
     ),
+    marked("the kernel's driver misreads a DHT11 below 4 %%: use the driver gpio"),
     marked("the sensor did not answer, or broke off"),
     marked("%(device)s has vanished: was the dtoverlay removed? Reboot, and see `dmesg`"),
     marked(

@@ -14,6 +14,10 @@ What this driver guards against is in the kernel's `drivers/iio/humidity/dht11.c
   has taken tenths since November 2024, its pull request 6454). Others answer EIO for ever.
 - It reads temperatures below zero as sign and magnitude; clones that send two's complement come
   out near -3276 °C.
+- It takes a frame whose first byte is below 4 for a DHT22's, also that of a DHT11 below 4 %: 3 % and
+  1 °C come out as 76.8 % and 25.6 °C. See `may_be_misread`.
+- It refuses the sign of a DHT11 below 0 °C, bit 7 of the last byte, as it refuses more than nine
+  tenths (or misreads it, below 4 %). No kernel reads one; the driver gpio does.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edge.frame import Model
+from edge.frame import LIMITS, Model
 from edge.sensors.base import Cause, Measurement, NoReading, SensorBroken
 from edge.sensors.limits import checked
 
@@ -33,6 +37,7 @@ UNDECODABLE_LIMIT = 10
 # Magnitudes end at -40 °C, the lowest that a sensor of the family measures; that in two's complement
 # comes out as -3236.8. Anything between tells the two apart.
 _TWOS_COMPLEMENT_BELOW_C = -1600.0
+DHT22_BELOW_PCT = 4  # a first byte below this is a DHT22's to the kernel
 
 
 class IioSensor:
@@ -64,6 +69,7 @@ class IioSensor:
         self._device: Path | None = None
         self._kept_until_s: float | None = None
         self._undecodable = 0
+        self._humidity_has_tenths = False
 
     def open(self) -> None:
         self._device = self._find()
@@ -96,7 +102,31 @@ class IioSensor:
     def _measurement(self, temperature_c: float, humidity_pct: float) -> Measurement:
         if temperature_c < _TWOS_COMPLEMENT_BELOW_C:
             temperature_c = from_twos_complement(temperature_c)
-        return checked(temperature_c, humidity_pct, self.model)
+        if self.model is Model.DHT11 and self._is_misread(temperature_c, humidity_pct):
+            raise NoReading(
+                Cause.UNDECODABLE,
+                "the kernel's driver misreads a DHT11 below 4 %: use the driver gpio",
+                seen=f"{temperature_c:.1f} °C, {humidity_pct:.1f} %",
+            )
+        measurement = checked(temperature_c, humidity_pct, self.model)
+        self._humidity_has_tenths |= humidity_pct != round(humidity_pct)
+        return measurement
+
+    def _is_misread(self, temperature_c: float, humidity_pct: float) -> bool:
+        """Is this what only the kernel's misreading of a DHT11 can give?
+
+        What may be a misreading may also be true: 26 °C and 26 % are. But a true reading has at
+        least 4 %, since the kernel misreads frames of less, and at most a DHT11's 60 °C. Its
+        humidity is whole, unless both kernel and sensor do tenths: any reading with tenths that
+        cannot be a misreading proves it, and until then tenths are taken for a misreading's.
+        """
+        five_zero_bytes = temperature_c == 0 and humidity_pct == 0  # for `checked`
+        if five_zero_bytes or not may_be_misread(temperature_c, humidity_pct):
+            return False
+        _, hottest_c, _, _ = LIMITS[Model.DHT11]
+        if humidity_pct < DHT22_BELOW_PCT or temperature_c > hottest_c:
+            return True
+        return humidity_pct != round(humidity_pct) and not self._humidity_has_tenths
 
     def _value(self, file: Path) -> int:
         """A channel, in thousandths of its unit."""
@@ -116,10 +146,11 @@ class IioSensor:
                     return NoReading(Cause.UNDECODABLE, "the kernel's driver refused the frame")
                 return SensorBroken(
                     f"the kernel's driver refused {UNDECODABLE_LIMIT} frames in a row (EIO). It "
-                    "does so for ever with a DHT11 that sends tenths: update the Raspberry Pi "
-                    "kernel (November 2024 or later), or take the dtoverlay=dht11 line out of "
-                    "/boot/firmware/config.txt, reboot and use the driver gpio. If that fails "
-                    "too, the line is noisy: a shorter wire, a pull-up of 4.7 kΩ"
+                    "does so for ever with a DHT11 that sends tenths, unless the Raspberry Pi "
+                    "kernel is of November 2024 or later, and with any DHT11 below 0 °C: update the"
+                    " kernel, or take the dtoverlay=dht11 line out of /boot/firmware/config.txt, "
+                    "reboot and use the driver gpio, which reads both. If that fails too, the line "
+                    "is noisy: a shorter wire, a pull-up of 4.7 kΩ"
                 )
             case errno.ETIMEDOUT:
                 return NoReading(Cause.TIMEOUT, "the sensor did not answer, or broke off")
@@ -169,6 +200,28 @@ class IioSensor:
         except OSError:
             return ""
         return name if name.startswith("dht11") else ""
+
+
+def may_be_misread(temperature_c: float, humidity_pct: float) -> bool:
+    """Can this be what the kernel makes of a DHT11's frame that it takes for a DHT22's?
+
+    `dht11_decode` does so where the first byte is below 4. A DHT11's bytes are h, h', t, t': whole
+    and tenths of % and of °C; h' is at most 9, so is t', beside bit 7 for the sign. A DHT22's are
+    big-endian tenths, so the kernel says (256 h + h') / 10 % and (256 t + t') / 10 °C: tenths that
+    are 0 to 9 above a multiple of 256, with t' also above one of 128. In the range of a DHT11 that
+    is 0.0–0.9, 25.6–26.5, 51.2–52.1 and 76.8–77.7 %, each with 0.0–0.9, 12.8–13.7, 25.6–26.5,
+    38.4–39.3 and 51.2–52.1 °C.
+
+    A frame that the kernel takes for a DHT11's (h from 4 on) gives h % and t °C; with tenths on a
+    Raspberry Pi kernel since November 2024.
+    """
+    humidity, temperature = round(humidity_pct * 10), round(temperature_c * 10)
+    return (
+        0 <= humidity < DHT22_BELOW_PCT * 256
+        and humidity % 256 <= 9
+        and temperature >= 0
+        and temperature % 128 <= 9
+    )
 
 
 def from_twos_complement(temperature_c: float) -> float:

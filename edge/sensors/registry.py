@@ -35,6 +35,7 @@ class Driver:
 
     about: for --help and doctor. place: `module:class`. hardware: it reads a real sensor.
     options: by name. takes: which of the machine's things the class is given (clocks, roots).
+    blind_to: by model, what of its readings the driver cannot read, for doctor.
     """
 
     about: str
@@ -42,6 +43,7 @@ class Driver:
     hardware: bool
     options: Mapping[str, Option] = field(default_factory=dict)
     takes: tuple[str, ...] = ()
+    blind_to: Mapping[str, str] = field(default_factory=dict)
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:
@@ -89,6 +91,7 @@ DRIVERS: Mapping[str, Driver] = MappingProxyType(
                 )
             },
             takes=("sysfs_root", "clock"),
+            blind_to={Model.DHT11: "below 0 °C or 4 %, on any kernel: there, use the driver gpio"},
         ),
         "gpio": Driver(
             "a GPIO line through libgpiod; needs /dev/gpiochip*",

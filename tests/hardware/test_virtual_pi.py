@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from broker.session import Message, Session, Subscription, unique_client_id
-from edge.encode import frame_bytes
+from edge.encode import TIMINGS, frame_bytes, pulses
 from edge.frame import Model
 from tests.support import PATIENCE_S, RunningBroker
 
@@ -41,6 +41,12 @@ def readings(model: Model) -> list[tuple[float, float]]:
     if model is Model.DHT11:
         return [(chance.randint(0, 50), chance.randint(20, 90)) for _ in range(FRAMES)]
     return [(chance.randint(-400, 800) / 10, chance.randint(1, 1000) / 10) for _ in range(FRAMES)]
+
+
+def of_64_bits(gpio: int, data: bytes) -> str:
+    """An AM2301's answer: three bytes of zeros after the five."""
+    _host_low, *lasts = pulses(data + bytes(3), TIMINGS[Model.DHT22])
+    return f"{gpio}: raw {' '.join(str(round(us)) for us in lasts)}"
 
 
 def spoken(gpio: int, reading: tuple[float, float], model: Model) -> str:
@@ -132,6 +138,50 @@ def test_every_failure_becomes_its_cause(virtual_pi: VirtualPi) -> None:
         assert all(got in MISSED_EDGE for got, _wanted in other), other
 
 
+def test_the_64_bits_of_an_am2301_are_read_through_each_driver(virtual_pi: VirtualPi) -> None:
+    sent = readings(Model.DHT22)[:40]
+    command = f"{READ} --model dht22 --json --count {len(sent)}"
+    done = virtual_pi(
+        several(*(f"{command} {driver}" for driver in DRIVERS.values())),
+        frames=[
+            of_64_bits(gpio, frame_bytes(*one, Model.DHT22)) for gpio in DRIVERS for one in sent
+        ],
+    )
+    for lines, code in heard(done.stdout):
+        pairs = zip(outcomes(lines), sent, strict=True)
+        other = [(got, wanted) for got, wanted in pairs if got != wanted]
+        assert (code, len(other) <= 2) == ("0", True), other
+        assert all(got in MISSED_EDGE for got, _wanted in other), other
+
+
+MISREAD = [  # a DHT11's frame, what iio says, what gpio says; the kernel says 76.8 %, 25.6 °C …
+    ("dht11 41 24", (24.0, 41.0), (24.0, 41.0)),
+    ("bytes 3 0 1 0", "undecodable", (1.0, 3.0)),
+    ("bytes 2 0 0 133", "undecodable", (-0.5, 2.0)),
+    ("bytes 1 0 0 0", "undecodable", (0.0, 1.0)),
+    ("bytes 3 0 22 0", "undecodable", (22.0, 3.0)),
+    ("bytes 40 0 0 133", "undecodable", (-0.5, 40.0)),  # below 0 °C
+    ("dht11 26 26", (26.0, 26.0), (26.0, 26.0)),
+]
+
+
+@pytest.mark.parametrize("pi_driver", [False, True])
+def test_what_the_kernel_misreads_of_a_dht11_is_undecodable(
+    virtual_pi: VirtualPi, pi_driver: bool
+) -> None:
+    command = f"{READ} --model dht11 --json --count {len(MISREAD)}"
+    done = virtual_pi(
+        several(*(f"{command} {driver}" for driver in DRIVERS.values())),
+        frames=[f"{gpio}: {one[0]}" for gpio in DRIVERS for one in MISREAD],
+        pi_driver=pi_driver,
+    )
+    for (lines, _code), nth in zip(heard(done.stdout), (1, 2), strict=True):
+        pairs = zip(outcomes(lines), [one[nth] for one in MISREAD], strict=True)
+        other = [(got, wanted) for got, wanted in pairs if got != wanted]
+        assert len(other) <= 1, other
+        assert all(got in MISSED_EDGE for got, _wanted in other), other
+
+
 def test_a_value_that_the_kernel_kept_never_comes_through(virtual_pi: VirtualPi) -> None:
     tenths = "bytes 45 0 22 4"
     frames = (tenths, "dht11 60 10", tenths, "dht11 50 20", tenths, "dht11 41 24")
@@ -154,6 +204,7 @@ def test_doctor_names_a_dht11_with_tenths_and_who_holds_a_busy_line(
     tenths, taken, not_installed, *_made_up = every
     assert tenths.startswith("no     driver iio: the kernel's driver refused 10 frames in a row")
     assert "a DHT11 that sends tenths" in tenths
+    assert "any DHT11 below 0 °C" in tenths
     assert "use the driver gpio" in tenths
     assert taken.startswith("no     driver gpio: GPIO 4 is held by dht11@4, the kernel's driver")
     assert "pip install" in not_installed
@@ -173,7 +224,7 @@ def test_without_the_group_gpio_iio_works_and_doctor_names_the_group(
     )
     iio, gpio, *_others = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
-    assert iio == "works  driver iio: 22.4 °C, 45.3 % (dht11)"
+    assert iio.startswith("works  driver iio: 22.4 °C, 45.3 % (dht11); reads no dht11 below 0 °C")
     assert "this user may not open /dev/gpiochip0: add it to the group gpio" in gpio
 
 

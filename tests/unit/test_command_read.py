@@ -12,9 +12,10 @@ import pytest
 
 from edge.capture import write
 from edge.commands import doctor, read
-from edge.doctor import Finding
+from edge.doctor import Finding, examine_driver
 from edge.encode import TIMINGS, edges, frame_bytes, wrong_sum
 from edge.frame import Model
+from edge.sensors.base import Cause, Measurement, NoReading
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,6 +134,38 @@ def test_doctor_says_of_every_driver_what_to_do(tmp_path: Path, capsys: Capsys) 
     assert "platform=pi" in adafruit or "pip install" in adafruit
     assert replay.startswith("works  driver replay")
     assert simulated.startswith("works  driver simulated")
+
+
+class Answering:
+    """A sensor that is read at once, or refused for ever."""
+
+    source = "test"
+    paces_itself = False
+    min_interval_s = 0.0
+
+    def __init__(self, driver: str, model: str, *, refuses: bool = False) -> None:
+        self.driver, self.model, self._refuses = driver, model, refuses
+
+    def open(self) -> None:
+        pass
+
+    def read(self) -> Measurement:
+        if self._refuses:
+            raise NoReading(Cause.UNDECODABLE)
+        return Measurement(23.0, 47.0)
+
+    def close(self) -> None:
+        pass
+
+
+def test_doctor_says_that_iio_reads_no_dht11_below_zero() -> None:
+    reading = "23.0 °C, 47.0 % (test)"
+    found = examine_driver("iio", Answering("iio", "dht11"))
+    assert found.says.startswith(f"{reading}; reads no dht11 below 0 °C or 4 %, on any kernel")
+    refused = examine_driver("iio", Answering("iio", "dht11", refuses=True))
+    assert "below 0 °C or 4 %: try the driver gpio" in refused.says
+    assert examine_driver("iio", Answering("iio", "dht22")).says == reading
+    assert examine_driver("gpio", Answering("gpio", "dht11")).says == reading
 
 
 def test_doctor_for_machines(tmp_path: Path, capsys: Capsys) -> None:

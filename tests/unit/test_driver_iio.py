@@ -2,14 +2,20 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from edge.frame import Model
 from edge.sensors.base import Cause, Measurement, NoReading, SensorBroken
-from edge.sensors.iio import UNDECODABLE_LIMIT, IioSensor, from_twos_complement
+from edge.sensors.iio import (
+    UNDECODABLE_LIMIT,
+    IioSensor,
+    from_twos_complement,
+    may_be_misread,
+)
 
 Answer = tuple[int, int] | int  # thousandths of °C and of %, or the errno
 
@@ -187,7 +193,7 @@ def test_a_row_of_eios_is_named_and_ends_with_a_reading(kernel: Kernel) -> None:
     said = set()
     for _ in range(2):
         with pytest.raises(
-            SensorBroken, match=r"a DHT11 that sends tenths.* driver gpio"
+            SensorBroken, match=r"a DHT11 that sends tenths.* any DHT11 below 0 °C.* driver gpio"
         ) as broken:
             sensor.read()
         said.add(str(broken.value))
@@ -225,6 +231,118 @@ def test_what_the_model_cannot_measure_is_no_reading(
 ) -> None:
     kernel.answers = [answer]
     assert cause_of(sensor_of(kernel, model).read) is Cause.RANGE
+
+
+# A DHT11's frames, and what drivers/iio/humidity/dht11.c makes of them
+
+Bytes = tuple[int, int, int, int]
+
+
+def by_the_kernel(frame: Bytes, *, tenths: bool) -> Answer:
+    """As `dht11_decode` does. tenths: the Raspberry Pi kernel's, since November 2024."""
+    humidity, humidity_tenths, temperature, low = frame
+    if humidity < 4:
+        magnitude = (temperature & 0x7F) << 8 | low
+        sign = -100 if temperature & 0x80 else 100
+        return magnitude * sign, (humidity << 8 | humidity_tenths) * 100
+    if humidity_tenths < (10 if tenths else 1) and low < (10 if tenths else 1):
+        return temperature * 1000 + low * 100, humidity * 1000 + humidity_tenths * 100
+    return errno.EIO
+
+
+def frames_of_a_dht11(humidities: range, humidity_tenths: range) -> Iterator[Bytes]:
+    """Every frame down to -20 °C and up to 60 °C, the sign in bit 7 of the last byte."""
+    warm = ((t, low) for t in range(61) for low in range(10 if t < 60 else 1))
+    cold = ((t, 0x80 | low) for t in range(21) for low in range(10 if t < 20 else 1))
+    temperatures = [*warm, *cold]
+    for humidity, tenth in product(humidities, humidity_tenths):
+        for temperature, low in temperatures:
+            yield humidity, tenth, temperature, low
+
+
+class OneAnswer:
+    """A kernel that answers each read with the frame that was set, two seconds after the last."""
+
+    def __init__(self, kernel: Kernel, *, tenths: bool) -> None:
+        self._kernel = kernel
+        self._tenths = tenths
+        self.sensor = sensor_of(kernel, Model.DHT11)
+        self.sensor.open()
+
+    def read(self, frame: Bytes) -> tuple[float, float] | Cause:
+        self._kernel.now_s += 3.0
+        self._kernel.answers = [by_the_kernel(frame, tenths=self._tenths)]
+        try:
+            got = self.sensor.read()
+        except NoReading as error:
+            return error.cause
+        return got.temperature_c, got.humidity_pct
+
+
+@pytest.mark.parametrize(
+    ("frame", "shown"),
+    [
+        ((3, 0, 1, 0), (25600, 76800)),
+        ((2, 0, 0, 133), (13300, 51200)),
+        ((1, 0, 0, 0), (0, 25600)),
+        ((3, 0, 22, 0), (563200, 76800)),
+        ((0, 0, 0, 5), (500, 0)),
+    ],
+)
+@pytest.mark.parametrize("tenths", [False, True])
+def test_a_dht11_below_4_percent_is_undecodable(
+    kernel: Kernel, frame: Bytes, shown: Answer, tenths: bool
+) -> None:
+    assert by_the_kernel(frame, tenths=tenths) == shown
+    assert OneAnswer(kernel, tenths=tenths).read(frame) is Cause.UNDECODABLE
+
+
+@pytest.mark.parametrize("tenths", [False, True])
+def test_of_all_frames_below_4_percent_only_those_that_look_whole_are_values(
+    kernel: Kernel, tenths: bool
+) -> None:
+    """1.4, 2.8 and 3.2 % come out as 26, 52 and 77 %, which true readings are."""
+    asked = OneAnswer(kernel, tenths=tenths)
+    whole = set()
+    for frame in frames_of_a_dht11(range(4), range(10)):
+        answer = by_the_kernel(frame, tenths=tenths)
+        assert isinstance(answer, tuple)
+        assert may_be_misread(answer[0] / 1000, answer[1] / 1000)
+        said = asked.read(frame)
+        if not any(frame):
+            assert said is Cause.RANGE
+        elif isinstance(said, tuple):
+            whole.add(frame[:2])
+        else:
+            assert said is Cause.UNDECODABLE
+    assert whole == {(1, 4), (2, 8), (3, 2)}
+
+
+@pytest.mark.parametrize("tenths", [False, True])
+def test_every_frame_of_a_dht11_that_the_kernel_reads_is_a_reading(
+    kernel: Kernel, tenths: bool
+) -> None:
+    """Whole humidities, which is what its makers promise; the kernel refuses those below 0 °C."""
+    asked = OneAnswer(kernel, tenths=tenths)
+    for frame in frames_of_a_dht11(range(4, 101), range(1)):
+        if by_the_kernel(frame, tenths=tenths) == errno.EIO:
+            assert frame[3] >= 0x80 or (frame[3] > 0 and not tenths)
+        else:
+            assert asked.read(frame) == (frame[2] + frame[3] / 10, frame[0])
+
+
+def test_tenths_of_humidity_are_readings_once_they_were_seen(kernel: Kernel) -> None:
+    asked = OneAnswer(kernel, tenths=True)
+    assert asked.read((51, 2, 25, 6)) is Cause.UNDECODABLE  # or 2 %, 1 °C
+    assert asked.read((52, 2, 25, 6)) == (25.6, 52.2)  # no frame but this one gives it
+    assert asked.read((51, 2, 25, 6)) == (25.6, 51.2)
+    assert asked.read((0, 0, 22, 0)) is Cause.UNDECODABLE
+    assert asked.read((3, 0, 22, 0)) is Cause.UNDECODABLE
+
+
+def test_a_dht22_s_frames_are_not_taken_for_a_dht11_s(kernel: Kernel) -> None:
+    kernel.answers = [(25600, 76800)]
+    assert sensor_of(kernel, Model.DHT22).read() == Measurement(25.6, 76.8)
 
 
 def test_without_a_device_the_text_gives_the_dtoverlay_line(tmp_path: Path) -> None:
