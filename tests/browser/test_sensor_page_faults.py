@@ -133,7 +133,7 @@ def test_a_choice_in_another_window_is_this_one_s_too(house: House, page: Page) 
 
 
 def test_without_a_stream_what_the_page_shows_grows_old(house: House, page: Page) -> None:
-    page.route("**/api/v1/stream", lambda route: route.abort())
+    page.route("**/api/v1/stream*", lambda route: route.abort())
     page.goto(f"{house.system.url}/?lang=en")
     expect(page.locator("#page-lost")).to_be_visible()
     age = page.locator(f"{card('pi-1/live')} .age")

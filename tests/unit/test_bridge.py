@@ -162,6 +162,42 @@ def test_an_answer_that_fails_is_one_line_and_never_whole(
     assert line == "'/x' was broken off: the disk is gone"
 
 
+@pytest.mark.parametrize("fails_in", ["its head", "a piece", "its close"])
+def test_an_answer_that_fails_leaves_its_thread_to_the_next(fails_in: str) -> None:
+    broken = [fails_in]
+
+    class Answer:
+        def __init__(self) -> None:
+            self.pieces = iter([b"whole"])
+
+        def __iter__(self) -> Iterator[bytes]:
+            return self
+
+        def __next__(self) -> bytes:
+            if broken == ["a piece"]:
+                raise SystemError(broken.pop())
+            return next(self.pieces)
+
+        def close(self) -> None:
+            if broken == ["its close"]:
+                raise SystemError(broken.pop())
+
+    def application(_environ: dict[str, object], start: object) -> Answer:
+        if broken == ["its head"]:
+            raise SystemError(broken.pop())
+        start("200 OK", [])  # type: ignore[operator]
+        return Answer()
+
+    async def check() -> None:
+        app = Bridge(application, threads=1)
+        await Client().ask(app)
+        client = await Client().ask(app)
+        assert (client.body, client.whole) == (b"whole", True)
+
+    asyncio.run(check())
+    assert broken == []
+
+
 # ---- in the process
 
 
