@@ -18,6 +18,7 @@ from collections.abc import Callable
 from paho.mqtt.client import MQTT_ERR_SUCCESS, Client
 
 from broker.buffered import BufferedSocket
+from broker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ BUSY_PACKETS_PER_S, MEASURED_OVER_S, REST_S = 1000, 0.05, 0.005
 class NetworkLoop:
     """Connects, serves, and connects again, until it is stopped.
 
-    connect: makes one attempt; raises OSError. on_failure: hears of it. delay_s: how long to wait
+    connect: makes one attempt; raises OSError. on_failure: hears of it, or of what ended a
+    connection that was up. delay_s: how long to wait
     before the next. on_look: about once a second, while connected. All are called in the loop's
     thread. restful: rest under load, for those who take in many messages and for whom a few
     milliseconds do not matter.
@@ -52,46 +54,43 @@ class NetworkLoop:
         self._delay_s = delay_s
         self._on_look = on_look
         self._restful = restful
-        self._stopping = threading.Event()
         self._woken, self._waker = socket.socketpair()
-        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._worker = Worker("mqtt", self._attempt, wake=self.wake)
 
     def start(self) -> None:
         self._waker.setblocking(False)
-        self._thread.start()
+        self._worker.start()
 
     def wake(self) -> None:
         """There is something to write."""
-        if threading.current_thread() is not self._thread:
+        if threading.current_thread() is not self._worker.thread:
             with contextlib.suppress(OSError):  # it is told already, or has ended
                 self._waker.send(b"!")
 
     def stop(self, timeout_s: float) -> None:
         """Write what is queued, and end."""
-        self._stopping.set()
-        self.wake()
-        self._thread.join(timeout_s)
-        if not self._thread.is_alive():
+        self._worker.stop(timeout_s)
+        if not self._worker.alive:
             self._woken.close()
             self._waker.close()
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        return self._worker.alive
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._connect()
-                self._serve()
-            except Exception as error:
-                # paho turns what a network does into return codes; what a broker sends may still
-                # be what nobody expects, and this thread is to outlive it.
-                if not isinstance(error, OSError):
-                    log.exception("the connection to the broker failed")
-                self._on_failure(error)
-            if not self._stopping.is_set():
-                self._stopping.wait(self._delay_s())
+    def _attempt(self) -> None:
+        """One connection, from the first packet to the last, and the wait before the next."""
+        try:
+            self._connect()
+            self._serve()
+        except Exception as error:
+            # paho turns what a network does into return codes; what a broker sends may still be
+            # what nobody expects, and is no reason to wait less for the next.
+            if not isinstance(error, OSError):
+                log.exception("the connection to the broker failed")
+            self._on_failure(error)
+        if not self._worker.stopping.is_set():
+            self._worker.stopping.wait(self._delay_s())
 
     def _serve(self) -> None:
         """Until the connection is gone, or all is said after `stop`."""
@@ -100,7 +99,7 @@ class NetworkLoop:
         packets, busy = 0, False
         while isinstance(sock := client.socket(), BufferedSocket):
             writing = client.want_write()
-            if self._stopping.is_set() and not writing:
+            if self._worker.stopping.is_set() and not writing:
                 return
             readable, writable = self._wait(sock.fileno(), writing)
             if readable:

@@ -190,7 +190,7 @@ class Session:
         loop = NetworkLoop(
             client,
             connect=self._try_to_connect,
-            on_failure=self._connect_failed,
+            on_failure=self._connection_failed,
             delay_s=lambda: backoff_s(max(self._failures, 1), self._settings.reconnect_s),
             on_look=self._look,
             restful=self._restful,
@@ -337,8 +337,13 @@ class Session:
         if self._on_up is not None:
             _guarded_call(self._on_up)
 
-    def _connect_failed(self, error: Exception) -> None:
-        self._failed(f"cannot reach the broker at {self.where}: {_short(error)}")
+    def _connection_failed(self, error: Exception) -> None:
+        if self.connected:
+            self._over = True  # paho has not noticed, and will not say it
+            self._take_down()
+            self._say_down(f"lost the broker at {self.where}: {_short(error)}")
+        else:
+            self._failed(f"cannot reach the broker at {self.where}: {_short(error)}")
 
     def _disconnect(
         self,
@@ -351,21 +356,27 @@ class Session:
         if self._over:  # refused; or paho tells twice of a keep-alive that ran out
             return
         self._over = True
-        was_connected, self.connected = self.connected, False
-        self.subscribed = self.synchronised = False
-        self._up.clear()
-        with self._lock:
-            self._lock.notify_all()
-        if not was_connected:
+        if self.connected:
+            self._take_down()
+            self._say_down(self._why_lost(reason, said=flags.is_disconnect_packet_from_server))
+        else:
             silent = "eep alive" in str(reason)
             hung_up = f"hung up before it answered{self._why_hung_up()}"
             self._failed(f"{self.where} {'does not answer' if silent else hung_up}")
-            return
+
+    def _take_down(self) -> None:
+        """A connection that was up is gone."""
+        self.connected = self.subscribed = self.synchronised = False
+        self._up.clear()
+        with self._lock:
+            self._lock.notify_all()
         if self._monotonic() - self._connected_at_s >= STABLE_S:
             self._failures = self._lost_at_once = 0
         else:
             self._lost_at_once += 1
-        text = self._why_lost(reason, said=flags.is_disconnect_packet_from_server)
+
+    def _say_down(self, text: str) -> None:
+        """text: why; empty if it was we who left."""
         if text:
             self._failed(text)
         if self._on_down is not None:

@@ -9,6 +9,7 @@ import re
 import resource
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -31,7 +32,7 @@ from broker.session import (
 )
 from broker.settings import BrokerSettings
 from tests.proxy import Mode, Proxy
-from tests.support import PATIENCE_S, RunningBroker, eventually, running_broker
+from tests.support import PATIENCE_S, RunningBroker, eventually, free_port, running_broker
 
 
 class Inbox:
@@ -412,6 +413,57 @@ def test_what_is_no_good_broker_is_said_and_left_and_tried_again(
             assert tried.get(timeout=PATIENCE_S)
         session.stop(0)
         assert not session.network_thread_alive
+
+
+def test_what_fails_between_two_attempts_does_not_end_the_network_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: queue.Queue[None] = queue.Queue()
+
+    def monotonic() -> float:
+        asked.put(None)
+        if asked.qsize() == 1:
+            raise KeyError("of the clock")
+        return time.monotonic()
+
+    session = Session(
+        BrokerSettings(broker_url=f"mqtt://127.0.0.1:{free_port()}", reconnect_s=1),
+        client_id="x",
+        protocol=4,
+        monotonic=monotonic,
+    )
+    session.start()
+    eventually("tried again", lambda: asked.qsize() > 1)
+    assert session.network_thread_alive
+    session.stop(0)
+    assert "KeyError: 'of the clock'" in caplog.text
+
+
+def test_what_fails_while_it_is_connected_ends_the_connection_and_it_connects_again(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or what must not go out before the broker's memory has come would go out on the next."""
+    said: queue.Queue[str] = queue.Queue()
+    fill = BufferedSocket.fill
+
+    def fails_once(sock: BufferedSocket) -> int:
+        monkeypatch.setattr(BufferedSocket, "fill", fill)
+        raise KeyError("of the socket")
+
+    session = connect(
+        "pi-1",
+        5,
+        on_up=lambda: said.put("up"),
+        on_down=lambda why: said.put(f"down: {why}"),
+        subscriptions=[Subscription("brisa/pi-1/status")],
+    )
+    assert said.get(timeout=PATIENCE_S) == "up"
+    monkeypatch.setattr(BufferedSocket, "fill", fails_once)
+    session.publish("brisa/pi-1/status", b"{}")  # what comes back of it is read
+    assert said.get(timeout=PATIENCE_S).startswith("down: ")
+    assert said.get(timeout=PATIENCE_S) == "up"
+    assert session.connects_total == 2
+    assert caplog.text.count("KeyError: 'of the socket'") == 1
 
 
 def test_the_wait_between_attempts_doubles_is_bounded_and_partly_random() -> None:
