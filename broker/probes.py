@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 from abc import abstractmethod
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
+
+from broker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +48,15 @@ class HealthServer:
         self._host = host
         self._port = port
         self._server: ThreadingHTTPServer | None = None
+        self._worker: Worker | None = None
 
     def start(self) -> None:
         registry = CollectorRegistry()
         registry.register(self._health)
         handler = _handler(self._health, lambda: generate_latest(registry))
         self._server = _Server((self._host, self._port), handler)
-        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+        self._worker = Worker("health", self._server.serve_forever)
+        self._worker.start()
 
     @property
     def port(self) -> int:
@@ -61,7 +64,8 @@ class HealthServer:
         return self._server.server_port if self._server is not None else self._port
 
     def stop(self) -> None:
-        if self._server is not None:
+        if self._server is not None and self._worker is not None:
+            self._worker.stopping.set()
             self._server.shutdown()
             self._server.server_close()
 

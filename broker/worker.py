@@ -21,8 +21,8 @@ class Worker:
     a pause. `step` waits by itself for what it does next, and returns
     soon after `stopping` was set: `wake` is called then, to end a wait for anything else.
 
-    stalled_after_s: liveness fails if no step has ended well for so long; None: a step may take as
-    long as it likes, such as one that waits for a database.
+    stalled_after_s: liveness fails if for so long no step has ended well, nor said that it makes
+    `progress`; None: a step may take as long as it likes, such as one that waits for a database.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Worker:
         self._logged: dict[str, float] = {}
 
     def start(self) -> None:
-        self._progress_s = self._monotonic()
+        self.progress()
         self.thread.start()
 
     def stop(self, timeout_s: float | None = None) -> None:
@@ -57,6 +57,10 @@ class Worker:
     @property
     def alive(self) -> bool:
         return self.thread.is_alive()
+
+    def progress(self) -> None:
+        """The step under way goes on: to be called where it waits for what may take long."""
+        self._progress_s = self._monotonic()
 
     def liveness_errors(self) -> list[str]:
         """What only a new process can heal, one line each."""
@@ -71,7 +75,7 @@ class Worker:
         while not self.stopping.is_set():
             try:
                 self._step()
-                self._progress_s = self._monotonic()
+                self.progress()
             except Exception as error:
                 if self._is_news(repr(error)):
                     log.exception("%s failed, and goes on", self.thread.name)

@@ -27,6 +27,7 @@ from broker.contract import (
     parse_payload,
 )
 from broker.session import Message, Session
+from broker.worker import Worker
 from gateway.history.announcer import Announcer, Sensor
 from gateway.history.inbox import Inbox, Waiting
 from gateway.history.store import Store, StoreError, Unavailable, WrongSchema
@@ -47,15 +48,15 @@ RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 5.0  # one of us asks: soon, for edges wai
 SAY_EVERY_S = 60.0
 BEHIND_S = 30.0  # and what a reading may wait for company
 STUCK_S = 180.0
-PRUNE_FIRST_S, PRUNE_EVERY_S = 60.0, 86_400.0
+PRUNE_FIRST_S, PRUNE_EVERY_S, PRUNE_RETRY_S = 60.0, 86_400.0, 600.0
 
 
 class Recorder:
     """Hand `on_message` and `on_up` to the session, then `watch` it, then `start`.
 
     prune: removes readings that are older than so many days, and calls what it is given between
-    two short transactions. on_end: called in the writer thread when that ends by itself; `fault`
-    says why.
+    two short transactions. on_end: called in the writer thread when that ends; `fault` says why, if
+    it was not told to stop.
     """
 
     def __init__(
@@ -88,10 +89,10 @@ class Recorder:
         self._announcer = Announcer(topics)
         self.on_up = self._announcer.on_up  # for the session to call
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._worker = Worker("recorder", self._step, stalled_after_s=STUCK_S, monotonic=monotonic)
         self._unchecked = True  # is the schema as it must be? asked again after every fault
         self._was_open = False
-        self._progress_s = self._next_prune_s = 0.0
+        self._next_prune_s = 0.0
         self._retry_s = self._away_since_s = self._said_away_s = 0.0
         self._dropped_before = self._left = 0
         self._rejected_before: Counter[str] = Counter()
@@ -101,19 +102,18 @@ class Recorder:
         self._session = session
 
     def start(self) -> None:
-        self._progress_s = self._monotonic()
-        self._next_prune_s = self._progress_s + PRUNE_FIRST_S
-        self._thread.start()
+        self._next_prune_s = self._monotonic() + PRUNE_FIRST_S
+        self._worker.start()
 
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Take in nothing more, write what is there. False if not all was written in that time."""
         self.inbox.close()
         self._stopping.set()
-        self._thread.join(timeout_s)
+        self._worker.thread.join(timeout_s)
         self._left += len(self.inbox)
         if self._left:
             log.warning("%d messages were not stored; they will be sent again", self._left)
-        return not self._left and not self._thread.is_alive()
+        return not self._left and not self._worker.alive
 
     # ---- what the session calls, in the network thread
 
@@ -142,12 +142,7 @@ class Recorder:
         faults = []
         if self._session is None or not self._session.network_thread_alive:
             faults.append("the network thread has ended")
-        silent_s = self._monotonic() - self._progress_s
-        if not self._thread.is_alive():
-            faults.append("the writer has ended")
-        elif silent_s > STUCK_S:
-            faults.append(f"the writer is stuck for {silent_s:.0f} s")
-        return faults
+        return faults + self._worker.liveness_errors()
 
     def ready(self) -> list[str]:
         """Why readings do not get into the database now."""
@@ -169,25 +164,22 @@ class Recorder:
 
     # ---- the writer thread
 
-    def _run(self) -> None:
+    def _step(self) -> None:
+        """One batch, and retention when it is due. What is raised is not the end, but a StoreError."""
         try:
-            if self._opened():
+            if self._unchecked and self._opened():
                 self._back()
-            while not (self._stopping.is_set() and not len(self.inbox)):
-                self._pass(TICK_S, self._company_s)
-                if self._monotonic() >= self._next_prune_s and not self._stopping.is_set():
-                    self._prune_now()
+            self._pass(TICK_S, self._company_s)
+            if self._monotonic() >= self._next_prune_s and not self._stopping.is_set():
+                self._prune_now()
         except StoreError as error:
             self.fault = str(error)
-        except Exception:
-            log.exception("the writer has ended")
-            self.fault = "the writer has ended"
-        finally:
+        if self.fault or (self._stopping.is_set() and not len(self.inbox)):
+            self._worker.stopping.set()
             self._on_end()
 
     def _pass(self, longest_s: float, company_s: float) -> None:
         batch = self.inbox.take(longest_s, company_s)
-        self._progress_s = self._monotonic()
         heard = [one for waiting in batch if (one := self._parsed(waiting)) is not None]
         if heard:
             marks = self._write(heard)
@@ -232,9 +224,10 @@ class Recorder:
         never open, and the settings are wrong.
         """
         while True:
-            if self._retry_s and self._stopping.wait(self._retry_s):
-                return False
-            self._progress_s = self._monotonic()
+            if self._retry_s:
+                if self._stopping.wait(self._retry_s):
+                    return False
+                self._worker.progress()
             try:
                 if self._unchecked:
                     self._store.upgrade()
@@ -277,6 +270,7 @@ class Recorder:
         except _StoppedError:
             return
         except Exception as error:
+            self._next_prune_s = self._monotonic() + PRUNE_RETRY_S
             ours = not isinstance(error, StoreError)
             log.warning("old readings were not removed: %s", error, exc_info=ours)
             return
@@ -286,6 +280,7 @@ class Recorder:
     def _between(self) -> None:
         """Record on while old rows are being removed."""
         self._pass(0.0, 0.0)
+        self._worker.progress()
         if self._stopping.is_set():
             raise _StoppedError
 

@@ -10,11 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from broker.contract import NodeState, NodeStatus, SensorState
-from broker.probes import HealthServer
+from broker.probes import HealthServer, _Server
 from edge.health import Health
 from edge.sampler import STALLED_S
 from edge.sensors.base import Cause
-from tests.support import PATIENCE_S
+from tests.support import PATIENCE_S, eventually
 from tests.unit.test_publisher import Edge
 
 
@@ -129,3 +129,24 @@ def test_a_prober_that_hangs_up_is_no_news_and_a_fault_of_ours_is(
     finally:
         server.stop()
     assert len([one for one in caplog.records if one.name == "broker.probes"]) == lines
+
+
+def test_a_fault_of_ours_between_two_answers_does_not_end_the_server(
+    edge: Edge, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = [ZeroDivisionError("a bug")]
+
+    def service_actions(_self: object) -> None:
+        if faults:
+            raise faults.pop()
+
+    monkeypatch.setattr("broker.worker.PAUSE_S", 0.01)
+    monkeypatch.setattr(_Server, "service_actions", service_actions)
+    server = HealthServer(health_of(edge), "127.0.0.1", 0)
+    server.start()
+    try:
+        eventually("it fails", lambda: "a bug" in caplog.text)
+        url = f"http://127.0.0.1:{server.port}/healthz"
+        assert httpx.get(url, timeout=PATIENCE_S).status_code == 200
+    finally:
+        server.stop()

@@ -34,6 +34,7 @@ from gateway.history.recorder import (
     CAUSES,
     PRUNE_EVERY_S,
     PRUNE_FIRST_S,
+    PRUNE_RETRY_S,
     RETRY_FIRST_S,
     RETRY_LONGEST_S,
     SAY_EVERY_S,
@@ -43,7 +44,7 @@ from gateway.history.recorder import (
 from gateway.history.store import Store, StoreError, Unavailable, WrongSchema
 from gateway.history.writer import Heard, Writer
 from gateway.rejections import Rejections
-from tests.support import PATIENCE_S
+from tests.support import PATIENCE_S, eventually
 from tests.unit.test_feed import BadTopic, Message
 from tests.unit.told import Clock
 
@@ -489,7 +490,7 @@ def test_readings_past_their_time_are_removed_a_minute_after_the_start_and_daily
     start_s = own.clock.now_s
     own.recorder._next_prune_s = start_s + PRUNE_FIRST_S
     own.inbox._changed = _Ticks(own.clock)
-    own.recorder._run()
+    own.recorder._worker._run()
     assert own.recorder.fault == ""
     assert own.recorder.pruned == 10  # the third was told to stop in the middle
     assert [round(at - start_s) for at in calls] == [
@@ -516,10 +517,32 @@ def test_a_prune_that_fails_is_said_in_one_line(caplog: pytest.LogCaptureFixture
 
     bench = Bench(prune=prune)
     bench.recorder._prune_now()
+    assert bench.recorder._next_prune_s == bench.clock.now_s + PRUNE_RETRY_S
     assert [record.getMessage() for record in caplog.records] == [
         "old readings were not removed: db: gone"
     ]
     assert not caplog.records[0].exc_info
+
+
+def test_a_fault_of_ours_in_retention_stops_neither_it_nor_what_is_recorded(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[float] = []
+
+    def prune(_between: Callable[[], None]) -> int:
+        calls.append(own.clock.now_s)
+        if len(calls) == 1:
+            own.recorder.on_message(reading(1))
+            raise ZeroDivisionError("a bug")
+        own.pauses.set()
+        return 7
+
+    own = Bench(prune=prune)
+    own.inbox._changed = _Ticks(own.clock)
+    own.recorder._worker._run()
+    assert "ZeroDivisionError: a bug" in caplog.text
+    assert own.session.new() == [mark(1)]
+    assert (own.recorder.pruned, round(calls[1] - calls[0])) == (7, PRUNE_RETRY_S)
 
 
 # ---- the thread, and its end
@@ -554,7 +577,7 @@ def test_it_ends_although_the_database_is_away(caplog: pytest.LogCaptureFixture)
     bench.recorder.on_message(reading(2))
     bench.recorder.start()
     assert not bench.recorder.stop(PATIENCE_S)
-    assert not bench.recorder._thread.is_alive()
+    assert not bench.recorder._worker.alive
     assert "2 messages were not stored; they will be sent again" in caplog.text
 
 
@@ -577,7 +600,7 @@ def test_it_ends_although_the_database_does_not_answer(caplog: pytest.LogCapture
         assert "1 messages were not stored" in caplog.text
     finally:
         leave.set()
-        bench.recorder._thread.join(PATIENCE_S)
+        bench.recorder._worker.thread.join(PATIENCE_S)
 
 
 @pytest.mark.parametrize("error", [WrongSchema("newer"), StoreError("no such user")])
@@ -585,16 +608,28 @@ def test_what_waiting_does_not_mend_ends_it(error: StoreError) -> None:
     ended = threading.Event()
     bench = Bench(on_end=ended.set)
     bench.database.upgrade_faults = [Unavailable("db: not yet"), error]
-    bench.recorder._run()
+    bench.recorder._worker._run()
     assert ended.is_set()
     assert bench.recorder.fault == str(error)
 
 
-def test_a_fault_of_ours_ends_it_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_of_ours_is_logged_and_the_writer_goes_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.worker.PAUSE_S", 0.01)
     bench = Bench()
+    bench.recorder._stopping = threading.Event()
     bench.database.upgrade_faults = [RuntimeError("a bug")]
-    bench.recorder._run()
-    assert bench.recorder.fault == "the writer has ended"
+    bench.database.faults = [ZeroDivisionError("another")]
+    for seq in (1, 2):
+        bench.recorder.on_message(reading(seq))
+        if seq == 1:
+            bench.recorder.start()
+            eventually("the batch fails", lambda: "another" in caplog.text)
+    eventually("what comes then is stored", lambda: bench.session.said)
+    assert bench.recorder.alive() == []
+    assert bench.recorder.stop(PATIENCE_S)
+    assert bench.recorder.fault == ""
     assert "a bug" in caplog.text
 
 
@@ -651,15 +686,47 @@ def test_a_writer_that_is_stuck_is_not_alive(running: Bench) -> None:
     assert running.recorder.alive() == []
     running.recorder.on_message(reading(2))
     running.clock.pass_(STUCK_S + 1)
-    assert running.recorder.alive() == [f"the writer is stuck for {STUCK_S + 1:.0f} s"]
+    error = f"the thread recorder has made no progress for {STUCK_S + 1:.0f} s"
+    assert running.recorder.alive() == [error]
     assert f"1 messages wait, the oldest for {STUCK_S + 1:.0f} s" in running.recorder.ready()
     assert BEHIND_S < STUCK_S
     leave.set()
 
 
+def test_a_writer_that_only_fails_is_not_alive(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.database.upgrade_faults = [ZeroDivisionError("a bug")] * 1000
+    bench.recorder._stopping = threading.Event()
+    bench.recorder.start()
+    eventually("it fails", lambda: "a bug" in caplog.text)
+    bench.clock.pass_(STUCK_S)
+    assert bench.recorder.alive() == []
+    bench.clock.pass_(1)
+    error = f"the thread recorder has made no progress for {STUCK_S + 1:.0f} s"
+    assert bench.recorder.alive() == [error]
+    bench.database.upgrade_faults.clear()
+    assert bench.recorder.stop(PATIENCE_S)
+
+
+def test_a_writer_that_waits_for_its_database_is_alive(running: Bench) -> None:
+    class Waits(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            running.clock.pass_(STUCK_S + (timeout or 0.0))
+            return self.is_set()
+
+    committed = threading.Event()
+    running.database.before_commit = committed.set
+    running.recorder._stopping = Waits()
+    running.database.faults = [Unavailable("db: gone")]
+    running.recorder.on_message(reading(1))
+    assert committed.wait(PATIENCE_S)
+    assert running.recorder.alive() == []
+
+
 def test_a_writer_that_has_ended_is_not_alive(running: Bench) -> None:
     assert running.recorder.stop(PATIENCE_S)
-    assert running.recorder.alive() == ["the writer has ended"]
+    assert running.recorder.alive() == ["the thread recorder is dead"]
     assert "stopping" in running.recorder.ready()
 
 
