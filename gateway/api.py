@@ -10,11 +10,10 @@ from http import HTTPStatus
 from flask import Blueprint, Response, request
 from werkzeug.http import parse_accept_header, parse_etags, quote_etag
 
-from broker.contract import shown
 from gateway import asgi, rendering
 from gateway.asgi import ASGI, Answer, Scope
 from gateway.board import Board, Snapshot
-from gateway.problems import Problem, checked_query
+from gateway.problems import checked_query, unknown_sensor
 
 PATH = "/api/v1/sensors"
 
@@ -74,7 +73,7 @@ def blueprint(board: Board) -> Blueprint:
         checked_query()
         snapshot = board.sensor(node, sensor)
         if snapshot is None:
-            raise Problem(HTTPStatus.NOT_FOUND, f"no sensor {shown(f'{node}/{sensor}')} is known")
+            raise unknown_sensor(node, sensor)
         response = Response(snapshot.body, content_type="application/json")
         response.set_etag(f"{board.epoch}-{snapshot.version}")
         response.cache_control.no_cache = True

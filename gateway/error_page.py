@@ -9,15 +9,20 @@ from flask_babel import gettext
 
 from gateway import locale, rendering
 from gateway.board import Board
-from gateway.problems import ProblemView
+from gateway.problems import Problem
 
 
-def page(board: Board) -> Callable[[ProblemView], Response]:
-    def as_page(problem: ProblemView) -> Response:
+def page(board: Board) -> Callable[[Problem], Response]:
+    def as_page(problem: Problem) -> Response:
         # Its language may be what is wrong with the address.
         locale.understood()
         html = rendering.rendered(
-            "error.html", board, "error", problem=problem, heading=_heading(problem.status)
+            "error.html",
+            board,
+            "error",
+            problem=problem,
+            detail=problem.detail_in(gettext),
+            heading=_heading(problem.status),
         )
         return locale.speak(Response(html))
 

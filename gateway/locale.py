@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
-from http import HTTPStatus
 from typing import NamedTuple
 
 from flask import Flask, Response, g, request
 from flask_babel import Babel
 
-from broker.contract import shown
 from gateway import client_texts, formats
 from gateway.catalogue import DEFAULT_LANGUAGE, FOLDER, LANGUAGES, SOURCE_LANGUAGE
-from gateway.problems import Problem, checked_query
+from gateway.problems import checked_query, not_allowed
 from gateway.views import SensorView
 
 UNITS = {"c": "°C", "f": "°F"}
@@ -155,6 +153,5 @@ def _accepted() -> str:
 
 def _checked(parameter: str, value: str, allowed: Iterable[str]) -> str:
     if value not in allowed:
-        detail = f"{parameter} {shown(value)}: allowed are {', '.join(allowed)}"
-        raise Problem(HTTPStatus.BAD_REQUEST, detail, parameter)
+        raise not_allowed(parameter, value, allowed)
     return value

@@ -16,7 +16,8 @@ from broker.contract import shown
 from gateway import locale, rendering
 from gateway.accounts import Accounts, Summary
 from gateway.board import Board
-from gateway.problems import Problem
+from gateway.catalogue import marked
+from gateway.problems import Problem, not_allowed
 from gateway.sensor import Key
 from gateway.trend import Trend
 from gateway.views import SensorView, ViewState
@@ -129,10 +130,10 @@ def _orders() -> Mapping[str, str]:
 def _asked() -> Asked:
     sort, group = request.args.get("sort", "state"), request.args.get("group")
     if sort not in (orders := _orders()):
-        detail = f"sort {shown(sort)}: allowed are {', '.join(orders)}"
-        raise Problem(HTTPStatus.BAD_REQUEST, detail, "sort")
+        raise not_allowed("sort", sort, orders)
     if group not in (None, "node"):
-        raise Problem(HTTPStatus.BAD_REQUEST, f"group {shown(group)}: allowed is node", "group")
+        detail = marked("group %(value)s: allowed is node")
+        raise Problem(HTTPStatus.BAD_REQUEST, detail, "group", value=shown(group))
     return Asked(request.args.get("q", "").strip(), sort, group == "node")
 
 

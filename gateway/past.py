@@ -17,10 +17,11 @@ from flask_babel import gettext
 
 from broker.contract import shown
 from gateway import formats, locale
+from gateway.catalogue import marked
 from gateway.charts import DAY_S, MINUTE_S, MONTH_S, YEAR_S, Labels
 from gateway.history.moments import LATEST_MS, milliseconds, moment, parsed
 from gateway.history.views import HistoryView
-from gateway.problems import Problem
+from gateway.problems import Problem, not_allowed
 
 if TYPE_CHECKING:
     from gateway.history.watch import Watch
@@ -64,19 +65,23 @@ def asked_range(now: datetime) -> Range:
     if from_ is None and to is None:
         name = DEFAULT_RANGE if name is None else name
         if name not in RANGES_MS:
-            raise _bad("range", name, f"allowed are {', '.join(RANGES_MS)}")
+            raise not_allowed("range", name, RANGES_MS)
         long_ms = RANGES_MS[name]
         # In steps of a point, so that for a while it is the same for every visitor.
         step_ms = max(1000, long_ms // POINTS)
         to_ms = -(-now_ms // step_ms) * step_ms
         return Range(name, to_ms - long_ms, to_ms)
     if name is not None:
-        raise _bad("range", name, "it does not go together with from and to")
+        detail = marked("%(name)s %(value)s: it does not go together with from and to")
+        raise _bad("range", name, detail)
     to_ms = now_ms if to is None else _moment("to", to)
     from_ms = to_ms - RANGES_MS[DEFAULT_RANGE] if from_ is None else _moment("from", from_)
     if not SHORTEST_MS <= to_ms - from_ms <= LONGEST_MS:
-        end = shown(to) if to is not None else "now"
-        raise _bad("from", from_ or "", f"it must be 10 s to 20 years before to ({end})")
+        if to is None:
+            detail = marked("%(name)s %(value)s: it must be 10 s to 20 years before to (now)")
+        else:
+            detail = marked("%(name)s %(value)s: it must be 10 s to 20 years before to (%(to)s)")
+        raise _bad("from", from_ or "", detail, to=shown(to))
     return Range("", from_ms, to_ms)
 
 
@@ -112,8 +117,12 @@ class Past:
         if not self._reading.acquire(timeout=patience_s):
             if patience_s:
                 self._slow_until_s = self._monotonic() + SLOW_S
-            detail = f"the history's database is slow: {AT_ONCE} still wait for it"
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
+            raise Problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                marked("the history's database is slow: %(num)s still wait for it"),
+                retry_after_s=RETRY_AFTER_S,
+                num=AT_ONCE,
+            )
         try:
             if (kept := self._fresh(key)) is not None:  # who went first has asked the same
                 return kept[1]
@@ -191,9 +200,13 @@ def iso(ms: int) -> str:
 def _moment(name: str, text: str) -> int:
     try:
         return min(parsed(f"{text}Z" if _LOCAL.fullmatch(text) else text), LATEST_MS)
-    except ValueError as error:
-        raise _bad(name, text, str(error)) from None
+    except ValueError:
+        detail = marked(
+            "%(name)s %(value)s: allowed are ISO 8601 with a zone (2026-05-03T12:00:00Z)"
+            " and a date (2026-05-03, UTC)"
+        )
+        raise _bad(name, text, detail) from None
 
 
-def _bad(name: str, value: str, allowed: str) -> Problem:
-    return Problem(HTTPStatus.BAD_REQUEST, f"{name} {shown(value)}: {allowed}", name)
+def _bad(name: str, value: str, detail: str, *, to: str = "") -> Problem:
+    return Problem(HTTPStatus.BAD_REQUEST, detail, name, name=name, value=shown(value), to=to)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from broker.contract import ContractError, checked_id, shown
+from gateway.catalogue import marked
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,11 @@ class ProblemView(BaseModel):
 
 
 class Problem(Exception):
-    """Raised by a view to answer with this problem."""
+    """Raised by a view to answer with this problem.
+
+    detail: an English sentence, or with `params` a template (%(name)s) for it. Where a page may
+    show it, it is `marked`, so that it is there in the reader's language.
+    """
 
     def __init__(
         self,
@@ -43,12 +48,20 @@ class Problem(Exception):
         parameter: str | None = None,
         *,
         retry_after_s: int | None = None,
+        **params: object,
     ) -> None:
-        super().__init__(detail)
+        self.detail = detail % params if params else detail
+        super().__init__(self.detail)
         self.retry_after_s = retry_after_s
         self.status = status
-        self.detail = detail
         self.parameter = parameter
+        self._template = detail
+        self._params = params
+
+    def detail_in(self, gettext: Callable[[str], str]) -> str:
+        """The detail in another language; in English if that language does not have it."""
+        template = gettext(self._template)
+        return template % self._params if self._params else template
 
 
 def body(status: HTTPStatus, detail: str, parameter: str | None = None) -> bytes:
@@ -75,14 +88,16 @@ def check(
         if name in many:
             continue
         if name not in allowed:
-            every = (*allowed, *many)
-            known = f"allowed: {', '.join(every)}" if every else "there are none here"
-            detail = f"unknown query parameter {shown(name)}; {known}"
-            raise Problem(HTTPStatus.BAD_REQUEST, detail, name)
-        if len(values) > 1:
-            raise Problem(
-                HTTPStatus.BAD_REQUEST, f"query parameter {shown(name)} is given twice", name
+            every = ", ".join((*allowed, *many))
+            detail = (
+                marked("unknown query parameter %(name)s; allowed: %(every)s")
+                if every
+                else marked("unknown query parameter %(name)s; there are none here")
             )
+            raise Problem(HTTPStatus.BAD_REQUEST, detail, name, name=shown(name), every=every)
+        if len(values) > 1:
+            detail = marked("query parameter %(name)s is given twice")
+            raise Problem(HTTPStatus.BAD_REQUEST, detail, name, name=shown(name))
 
 
 def checked_key(text: str) -> tuple[str, str]:
@@ -91,17 +106,36 @@ def checked_key(text: str) -> tuple[str, str]:
     try:
         return checked_id("node", node), checked_id("sensor", sensor)
     except ContractError:
-        detail = f"sensor {shown(text)}: allowed is NODE/SENSOR, such as pi-1/aula"
-        raise Problem(HTTPStatus.BAD_REQUEST, detail, "sensor") from None
+        detail = marked("sensor %(key)s: allowed is NODE/SENSOR, such as pi-1/aula")
+        raise Problem(HTTPStatus.BAD_REQUEST, detail, "sensor", key=shown(text)) from None
+
+
+def not_allowed(name: str, value: str, allowed: Iterable[str]) -> Problem:
+    """A query parameter has another value than those few that it may have."""
+    detail = marked("%(name)s %(value)s: allowed are %(allowed)s")
+    return Problem(
+        HTTPStatus.BAD_REQUEST,
+        detail,
+        name,
+        name=name,
+        value=shown(value),
+        allowed=", ".join(allowed),
+    )
+
+
+def unknown_sensor(node: str, sensor: str) -> Problem:
+    """No sensor has that name."""
+    detail = marked("no sensor %(key)s is known")
+    return Problem(HTTPStatus.NOT_FOUND, detail, key=shown(f"{node}/{sensor}"))
 
 
 def failure() -> Problem:
     """What is said of an error that nobody expected."""
-    detail = "the gateway failed at this; its log says more"
+    detail = marked("the gateway failed at this; its log says more")
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 
-def register(app: Flask, as_page: Callable[[ProblemView], Response]) -> None:
+def register(app: Flask, as_page: Callable[[Problem], Response]) -> None:
     """Make `app` answer every error with a problem."""
     app.extensions["problem_page"] = as_page
     app.register_error_handler(Problem, _problem)
@@ -109,23 +143,24 @@ def register(app: Flask, as_page: Callable[[ProblemView], Response]) -> None:
     app.register_error_handler(Exception, _fault)
 
 
-def _answer(status: HTTPStatus, detail: str, parameter: str | None = None) -> Response:
+def _problem(problem: Problem) -> Response:
+    status = problem.status
     response = None
     if _wants_page():
-        view = ProblemView(
-            title=status.phrase, status=status.value, detail=detail, parameter=parameter
-        )
         try:
-            response = current_app.extensions["problem_page"](view)
+            response = current_app.extensions["problem_page"](problem)
         except Exception:
             # Perhaps by the same fault. It must not hide what was wrong first.
             log.exception("%s %s: the page that says so failed", status.value, shown(request.path))
     if response is None:
-        response = Response(body(status, detail, parameter), content_type=MEDIA_TYPE)
+        said = body(status, problem.detail, problem.parameter)
+        response = Response(said, content_type=MEDIA_TYPE)
     response.status_code = status.value
     response.cache_control.no_store = True
     if not NO_PAGES.match(request.path):
         response.vary.add("Accept")
+    if problem.retry_after_s is not None:
+        response.headers["Retry-After"] = str(problem.retry_after_s)
     return response
 
 
@@ -136,23 +171,18 @@ def _wants_page() -> bool:
     return not NO_PAGES.match(request.path) and accepted.quality("text/html") > as_json
 
 
-def _problem(problem: Problem) -> Response:
-    response = _answer(problem.status, problem.detail, problem.parameter)
-    if problem.retry_after_s is not None:
-        response.headers["Retry-After"] = str(problem.retry_after_s)
-    return response
-
-
 def _http_error(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or 500)
     if status is HTTPStatus.NOT_FOUND:
-        return _answer(status, f"there is nothing at {shown(request.path)}")
+        detail = marked("there is nothing at %(path)s")
+        return _problem(Problem(status, detail, path=shown(request.path)))
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
-        response = _answer(status, f"{request.method} is not possible here; allowed: {allowed}")
+        detail = marked("%(method)s is not possible here; allowed: %(allowed)s")
+        response = _problem(Problem(status, detail, method=request.method, allowed=allowed))
         response.headers["Allow"] = allowed
         return response
-    return _answer(status, error.description or status.phrase)
+    return _problem(Problem(status, error.description or status.phrase))
 
 
 def _fault(error: Exception) -> Response:

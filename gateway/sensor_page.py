@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask import Blueprint, Response, request
 from flask_babel import gettext
 from markupsafe import Markup
 
-from broker.contract import ContractError, SensorHealth, checked_id, shown
+from broker.contract import ContractError, SensorHealth, checked_id
 from gateway import locale, past, rendering
 from gateway.accounts import Accounts
 from gateway.board import Board
 from gateway.charts import chart
 from gateway.history.moments import moment
 from gateway.history.views import HistoryView, Point
-from gateway.problems import Problem
+from gateway.problems import Problem, not_allowed, unknown_sensor
 from gateway.reasons import reason_in
 from gateway.views import SensorView
 
@@ -59,7 +58,7 @@ def blueprint(
     @pages.get("/sensors/<node>/<sensor>")
     def sensor_page(node: str, sensor: str) -> Response:
         locale.choose(*QUERY)
-        unknown = Problem(HTTPStatus.NOT_FOUND, f"no sensor {shown(f'{node}/{sensor}')} is known")
+        unknown = unknown_sensor(node, sensor)
         try:
             checked_id("node", node), checked_id("sensor", sensor)
         except ContractError:
@@ -120,8 +119,7 @@ def _no_account(seen: Seen | None) -> str:
 def _as_table() -> bool:
     text = request.args.get("view")
     if text not in (None, "chart", "table"):
-        detail = f"view {shown(text)}: allowed are chart, table"
-        raise Problem(HTTPStatus.BAD_REQUEST, detail, "view")
+        raise not_allowed("view", text, ("chart", "table"))
     return text == "table"
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from broker.worker import Worker
+from gateway.catalogue import marked
 from gateway.history import account, trends
 from gateway.history.store import Store, StoreError
 from gateway.history.views import AuditView
@@ -28,7 +29,7 @@ AGAIN_S = 2.0  # while it cannot be read, or is empty
 HUNG_AFTER_S = 30.0
 SAID_EVERY_S = 60.0
 RETRY_AFTER_S = 5
-AWAY = "the history's database is away; the gateway's log says why"
+AWAY = marked("the history's database is away; the gateway's log says why")
 
 
 class Seen(NamedTuple):

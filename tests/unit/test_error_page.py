@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.exceptions import ImATeapot
 
 from gateway import rendering
 from gateway.headers import SECURITY_HEADERS
@@ -18,6 +19,7 @@ from tests.unit.told import Told, make_client
 # As Chromium and Firefox ask for a page.
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 TYPE = "application/problem+json"
+SENSOR = "/sensors/pi-1/dht11"
 WORD = {404: "There is nothing here", 400: "This cannot be asked for"}
 
 
@@ -51,7 +53,7 @@ def test_a_browser_is_told_what_is_wrong_and_allowed_and_led_back(
     assert shown.one("#problem h1").text == shown.one("head title").text.removesuffix(" · brisa")
     assert shown.one("#problem h1").text == WORD[status]
     assert says in shown.one("#problem .detail").text
-    assert shown.one("#problem small").text.startswith(f"{status} ")
+    assert shown.one("#problem small").text == f"Error {status}"
     assert shown.all("script") == shown.all("img") == []
     back = shown.one(".trail a")
     assert (back["href"], back.text) == ("/", "Sensors")
@@ -79,7 +81,7 @@ def test_its_headers_are_those_of_an_error_and_of_a_page() -> None:
     assert "Accept" in client.get("/nothing").headers["Vary"].split(", ")
     head = client.head("/nothing", headers={"Accept": BROWSER})
     assert (head.status_code, head.data, head.mimetype) == (404, b"", "text/html")
-    refused = client.post("/", headers={"Accept": BROWSER})
+    refused = client.post("/", headers={"Accept": BROWSER, "Accept-Language": "en"})
     assert page_of(refused, 405).one(".detail").text == (
         "POST is not possible here; allowed: GET, HEAD, OPTIONS"
     )
@@ -146,16 +148,75 @@ def test_an_address_that_only_looks_like_one_of_them_is_a_page(path: str) -> Non
         ("/?units=k&lang=en", "es", "en"),
     ],
 )
-def test_its_frame_is_in_the_reader_s_language_and_the_sentence_marked_as_english(
-    path: str, accepted: str, language: str
-) -> None:
+def test_it_is_in_the_reader_s_language(path: str, accepted: str, language: str) -> None:
     client = make_client(Told())
     shown = wrong(client, path, 404 if path.startswith("/nothing") else 400, accepted)
     assert shown.one("html")["lang"] == language
-    detail = shown.one("#problem .detail")
-    assert detail.attributes.get("lang", language) == "en"
+    assert "lang" not in shown.one("#problem .detail").attributes
     client.set_cookie("brisa_lang", "en")
     assert wrong(client, "/nothing", 404, "es").one("html")["lang"] == "en"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "says"),
+    [
+        ("/nothing%25", 404, "no hay nada en '/nothing%'"),
+        ("/sensors/pi-1/none", 404, "no se conoce ningún sensor 'pi-1/none'"),
+        ("/?sort=age", 400, "sort 'age': se admiten state, name, temperature, humidity"),
+        ("/?group=x", 400, "group 'x': solo se admite node"),
+        ("/kiosk?sensor=x", 400, "sensor 'x': se escribe NODO/SENSOR, por ejemplo pi-1/aula"),
+        ("/system?limit=3", 400, "parámetro desconocido: 'limit'; se admiten: lang, units"),
+        ("/trends?%25s=3", 400, "parámetro desconocido: '%s'; se admiten: lang, units"),
+        ("/?q=a&q=b", 400, "el parámetro 'q' aparece dos veces"),
+        ("/?lang=xx", 400, "lang 'xx': se admiten es, en"),
+        (f"{SENSOR}?view=x", 400, "view 'x': se admiten chart, table"),
+        (f"{SENSOR}?range=2h", 400, "range '2h': se admiten 1h, 24h, 7d, 30d, 1y"),
+        (f"{SENSOR}?from=ayer", 400, "from 'ayer': se admite ISO 8601 con zona horaria"),
+        (f"{SENSOR}?range=1h&to=2026-05-03", 400, "no se puede combinar con from ni con to"),
+        (f"{SENSOR}?from=2100-01-01", 400, "10 s y 20 años antes de to (ahora)"),
+        (f"{SENSOR}?from=2026-05-03&to=2026-05-02", 400, "antes de to ('2026-05-02')"),
+    ],
+)
+def test_to_a_spanish_reader_no_sentence_of_it_is_english(
+    path: str, status: int, says: str
+) -> None:
+    told = Told()
+    told.reading(node="pi-1")
+    client = make_client(told)
+    shown = wrong(client, path, status, "es")
+    detail = shown.one("#problem .detail")
+    assert says in detail.text
+    assert "lang" not in detail.attributes
+    assert shown.one("#problem small").text == f"Error {status}"
+    # while a program is told in English
+    as_json = client.get(path, headers={"Accept": TYPE, "Accept-Language": "es"})
+    problem = ProblemView.model_validate_json(as_json.data)
+    assert problem.detail not in {detail.text, ""}
+    assert problem.title in {"Not Found", "Bad Request"}
+
+
+def test_other_errors_have_their_spanish_too(
+    client: FlaskClient, past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = client.post("/", headers={"Accept": BROWSER})
+    assert page_of(refused, 405).one(".detail").text == (
+        "aquí no se admite POST; se admiten: GET, HEAD, OPTIONS"
+    )
+    past.readings([1])
+    away(monkeypatch)
+    shown = wrong(client, SENSOR, 503, "es")
+    assert shown.one(".detail").text.startswith("la base de datos del historial no responde")
+    monkeypatch.setattr(rendering, "page", lambda *_, **__: 1 / 0)
+    assert "error interno" in wrong(client, "/", 500, "es").one(".detail").text
+
+
+def test_what_nobody_translated_is_marked_as_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise ImATeapot
+
+    monkeypatch.setattr(rendering, "page", refuses)
+    detail = wrong(make_client(Told()), "/", 418, "es").one("#problem .detail")
+    assert (detail["lang"], "teapot" in detail.text) == ("en", True)
 
 
 def test_a_wrong_choice_is_not_in_the_links_that_make_another() -> None:
