@@ -57,6 +57,7 @@ class _Said:
 
     state: SensorState | None = None
     reason: str = ""
+    journal: str = ""
     at_s: float = 0.0
 
 
@@ -173,11 +174,13 @@ class Publisher:
             self._say_reading(name)
 
     def changed(self, name: str) -> None:
-        """Publish a sensor's health if its state changed, or the last was a while ago."""
-        sampler, said = self._samplers[name], self._said[name]
+        """Publish a sensor's health if its state or a fault changed, or the last was a while ago."""
+        sampler = self._samplers[name]
         now_s = self._clock.monotonic_s()
         with self._lock:
-            same = (sampler.state, sampler.reason) == (said.state, said.reason)
+            said = self._said[name]
+            now = (sampler.state, sampler.reason, self._journal.problem[:500])
+            same = now == (said.state, said.reason, said.journal)
             if not same or now_s - said.at_s >= HEALTH_EVERY_S:
                 self._say_health(name)
 
@@ -314,7 +317,8 @@ class Publisher:
             if health.stream is not None and health.oldest_seq is not None:
                 self.backfiller.of(name).let_out(health.stream, health.oldest_seq - 1)
             if self._publish(self._topics.of(Kind.HEALTH, self._node, name), health.to_json()):
-                self._said[name] = _Said(health.state, health.reason, self._clock.monotonic_s())
+                at_s = self._clock.monotonic_s()
+                self._said[name] = _Said(health.state, health.reason, health.journal, at_s)
 
     def _backfill(self, name: str, batch: Backfill) -> None:
         topic = self._topics.of(Kind.BACKFILL, self._node, name)

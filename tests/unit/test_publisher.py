@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -273,6 +275,19 @@ def test_health_is_said_at_once_when_it_changed_and_else_every_minute(edge: Edge
     edge.sampler.state = SensorState.OK
     edge.publisher.changed("s")
     assert topics(edge.session.take()) == [HEALTH]
+
+
+def test_a_fault_of_the_journal_is_said_when_it_begins_and_not_again(edge: Edge) -> None:
+    edge.session.comes_up()
+    edge.measures(20.0)
+    edge.publisher.changed("s")
+    edge.session.take()
+    assert edge.journal._db is not None
+    edge.journal._failed(edge.journal._db, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    for _ in range(3):
+        edge.publisher.changed("s")
+    (said,) = edge.session.of(HEALTH)
+    assert "No space left on device" in parse_payload(SensorHealth, said).journal
 
 
 def test_its_own_echo_is_not_answered_nor_taken_for_a_twin(edge: Edge) -> None:
