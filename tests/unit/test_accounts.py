@@ -93,11 +93,16 @@ def test_sensors_of_which_nothing_is_stored_have_no_sentence_of_all(
     assert "hidden" in get(client).one("#kept")
 
 
-def test_both_forms_of_a_sensor_s_readings_are_a_link_away(client: FlaskClient, past: Past) -> None:
+def test_both_forms_of_a_sensor_s_readings_are_a_link_away(
+    client: FlaskClient, past: Past, watch: Watch
+) -> None:
     past.readings(range(1, 4))
+    watch.refresh()
     links = [link["href"] for link in get(client, SENSOR).all("a")]
     csv = next(link for link in links if link.startswith(f"/api/v1{SENSOR}/history?format=csv&"))
-    for link in (csv, csv.replace("csv", "json"), "/api/v1/audit"):
+    streams = f"/api/v1/audit{SENSOR.removeprefix('/sensors')}"
+    assert streams in links
+    for link in (csv, csv.replace("csv", "json"), streams):
         with client.get(link) as response:
             assert response.status_code == 200
     assert len(client.get(csv).text.splitlines()) == 4
