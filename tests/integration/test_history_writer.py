@@ -646,6 +646,16 @@ def test_the_largest_number(store: Store) -> None:
     assert [row[:2] for row in lost(store)] == [(1, SEQ_MAX - 1)]
 
 
+def test_more_than_a_database_can_count_stops_nothing(store: Store) -> None:
+    one = writer_on(store)
+    one.write([health(A, 1, SEQ_MAX), health(B, 1, SEQ_MAX)])
+    one.write([live(C, measured(1))])
+    assert (not one.rejected, seqs(store)) == (True, [1])
+    with store.read() as connection:
+        assert connection.scalar(sa.select(sensor.c.missing)) == SEQ_MAX
+        assert recounted(connection, "pi-1", "dht11").missing == 2 * SEQ_MAX
+
+
 @pytest.mark.parametrize("year", [1, 1969, 9999])
 def test_a_date_from_anywhere(store: Store, year: int) -> None:
     moment = datetime(year, 1, 1, 0, 0, 59, 999_000, tzinfo=UTC)
