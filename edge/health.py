@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-
 from broker.contract import SensorState
-from broker.probes import Probed
+from broker.metrics import Metric
 from edge.clock import Clock
 from edge.journal import Journal
 from edge.publisher import Publisher
 from edge.sampler import Sampler
 
 
-class Health(Probed):
+class Health:
     """What the probes and Prometheus are told."""
 
     def __init__(
@@ -48,63 +46,91 @@ class Health(Probed):
         return problems
 
     def collect(self) -> Iterable[Metric]:
-        readings = CounterMetricFamily(
-            "brisa_edge_readings", "Readings accepted", labels=["sensor", "driver"]
+        readings = Metric(
+            "counter", "brisa_edge_readings_total", "Readings accepted", labels=["sensor", "driver"]
         )
-        attempts = CounterMetricFamily(
-            "brisa_edge_attempts", "Times the sensor was asked", labels=["sensor"]
+        attempts = Metric(
+            "counter", "brisa_edge_attempts_total", "Times the sensor was asked", labels=["sensor"]
         )
-        discarded = CounterMetricFamily(
-            "brisa_edge_discarded", "Readings not accepted", labels=["sensor", "cause"]
+        discarded = Metric(
+            "counter",
+            "brisa_edge_discarded_total",
+            "Readings not accepted",
+            labels=["sensor", "cause"],
         )
-        state = GaugeMetricFamily(
-            "brisa_edge_sensor_state", "1 for the state it is in", labels=["sensor", "state"]
+        state = Metric(
+            "gauge",
+            "brisa_edge_sensor_state",
+            "1 for the state it is in",
+            labels=["sensor", "state"],
         )
         for sampler in self._samplers:
-            readings.add_metric([sampler.name, sampler.sensor.driver], sampler.readings)
-            attempts.add_metric([sampler.name], sampler.attempts)
+            readings.add([sampler.name, sampler.sensor.driver], sampler.readings)
+            attempts.add([sampler.name], sampler.attempts)
             for cause, count in sorted(sampler.discarded.items()):
-                discarded.add_metric([sampler.name, cause.value], count)
+                discarded.add([sampler.name, cause.value], count)
             for one in SensorState:
-                state.add_metric([sampler.name, one.value], float(sampler.state is one))
+                state.add([sampler.name, one.value], float(sampler.state is one))
         session = self._publisher.session
-        behind = GaugeMetricFamily(
+        behind = Metric(
+            "gauge",
             "brisa_edge_behind",
             "Readings in the journal that the recorder has not said to have; 0 without one",
             labels=["sensor"],
         )
         for name in self._journal.sensors():
-            behind.add_metric([name], self._publisher.backfiller.behind(name))
+            behind.add([name], self._publisher.backfiller.behind(name))
         yield from (readings, attempts, discarded, state, behind)
-        yield CounterMetricFamily(
-            "brisa_edge_backfilled",
+        yield Metric(
+            "counter",
+            "brisa_edge_backfilled_total",
             "Readings sent again, from the journal",
             value=self._publisher.backfiller.sent_total,
         )
-        yield GaugeMetricFamily(
-            "brisa_edge_journal_readings", "Readings in the journal", value=self._journal.rows()
+        yield Metric(
+            "gauge",
+            "brisa_edge_journal_readings",
+            "Readings in the journal",
+            value=self._journal.rows(),
         )
-        yield GaugeMetricFamily(
-            "brisa_edge_journal_bytes", "Its size on the card", value=self._journal.size_bytes()
+        yield Metric(
+            "gauge",
+            "brisa_edge_journal_bytes",
+            "Its size on the card",
+            value=self._journal.size_bytes(),
         )
-        yield GaugeMetricFamily(
+        yield Metric(
+            "gauge",
             "brisa_edge_journal_sound",
             "0 while it was damaged, or is in memory only; the sensor's health says why",
             value=not self._journal.problem,
         )
-        yield CounterMetricFamily(
-            "brisa_edge_published", "Messages given to MQTT", value=self._publisher.published_total
+        yield Metric(
+            "counter",
+            "brisa_edge_published_total",
+            "Messages given to MQTT",
+            value=self._publisher.published_total,
         )
-        yield CounterMetricFamily(
-            "brisa_edge_refused", "Messages the broker refused", value=session.refused_total
+        yield Metric(
+            "counter",
+            "brisa_edge_refused_total",
+            "Messages the broker refused",
+            value=session.refused_total,
         )
-        yield CounterMetricFamily(
-            "brisa_edge_connects", "Connections to the broker", value=session.connects_total
+        yield Metric(
+            "counter",
+            "brisa_edge_connects_total",
+            "Connections to the broker",
+            value=session.connects_total,
         )
-        yield GaugeMetricFamily(
-            "brisa_edge_connected", "1 while connected to the broker", value=session.connected
+        yield Metric(
+            "gauge",
+            "brisa_edge_connected",
+            "1 while connected to the broker",
+            value=session.connected,
         )
-        yield GaugeMetricFamily(
+        yield Metric(
+            "gauge",
             "brisa_edge_clock_synchronised",
             "1 while the kernel counts its clock as right",
             value=self._clock.synchronised(),

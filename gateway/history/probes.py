@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    Metric,
-    SummaryMetricFamily,
-)
-
-from broker.probes import Probed
+from broker.metrics import Metric
 from broker.session import Session
 from gateway.history.recorder import Recorder
 
 
-class RecorderHealth(Probed):
+class RecorderHealth:
     """Asks the recorder; nothing is counted twice."""
 
     def __init__(self, recorder: Recorder, session: Session) -> None:
@@ -38,23 +31,26 @@ class RecorderHealth(Probed):
             ("refused", "Messages the broker refused", session.refused_total),
             ("connects", "Connections to the broker", session.connects_total),
         ):
-            yield CounterMetricFamily(f"brisa_recorder_{name}", text, value=total)
+            yield Metric("counter", f"brisa_recorder_{name}_total", text, value=total)
         for name, text, value in (
             ("connected", "1 while connected to the broker", session.connected),
             ("database_up", "1 while the database takes what comes", recorder.database_up),
             ("queue_messages", "Messages that wait to be written", len(recorder.inbox)),
             ("queue_bytes", "And what they take", recorder.inbox.bytes),
         ):
-            yield GaugeMetricFamily(f"brisa_recorder_{name}", text, value=float(value))
-        yield SummaryMetricFamily(
-            "brisa_recorder_commit_seconds",
-            "Transactions, and what they took",
-            count_value=recorder.commits,
-            sum_value=recorder.commit_s_total,
+            yield Metric("gauge", f"brisa_recorder_{name}", text, value=float(value))
+        commits = Metric(
+            "summary", "brisa_recorder_commit_seconds", "Transactions, and what they took"
         )
-        rejected = CounterMetricFamily(
-            "brisa_recorder_rejected", "Messages not stored, by cause", labels=["cause"]
+        commits.add([], recorder.commits, "_count")
+        commits.add([], recorder.commit_s_total, "_sum")
+        yield commits
+        rejected = Metric(
+            "counter",
+            "brisa_recorder_rejected_total",
+            "Messages not stored, by cause",
+            labels=["cause"],
         )
         for cause, total in recorder.rejections.totals().items():
-            rejected.add_metric([cause], total)
+            rejected.add([cause], total)
         yield rejected

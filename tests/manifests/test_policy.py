@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from prometheus_client.core import Metric
 
-from broker.probes import HealthServer, Probed
+from broker.metrics import Metric
+from broker.probes import HealthServer
 from tests.manifests import consistency, strictness
 from tests.manifests.conftest import Render
 from tests.manifests.consistency import PATHS, the_api_answers_the_probes
@@ -304,7 +304,7 @@ def test_no_rule_is_without_such_an_example() -> None:
 def test_the_probes_paths_answer() -> None:
     assert the_api_answers_the_probes() >= PATHS
 
-    class Fine(Probed):
+    class Fine:
         def alive(self) -> list[str]:
             return []
 

@@ -9,8 +9,10 @@ from unittest.mock import MagicMock
 
 import kubernetes_validate
 import pytest
-from prometheus_client.core import CounterMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import Metric as Family
 
+from broker import metrics
 from edge.health import Health
 from gateway.history.probes import RecorderHealth
 from gateway.probes import _Collector
@@ -85,9 +87,10 @@ def _metrics() -> set[str]:
     return {name for one in collectors for metric in one.collect() for name in _names(metric)}
 
 
-def _names(metric: Metric) -> set[str]:
+def _names(metric: metrics.Metric | Family) -> set[str]:
+    if isinstance(metric, metrics.Metric):
+        lines = str(metric).splitlines()[1:]  # its type, and its samples
+        return {re.split(r"[ {]", line.removeprefix("# TYPE "))[0] for line in lines}
     if isinstance(metric, CounterMetricFamily):
         return {f"{metric.name}_total"}
-    if isinstance(metric, SummaryMetricFamily):
-        return {f"{metric.name}_count", f"{metric.name}_sum"}
     return {metric.name}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import http.client
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry
 
 from broker.contract import NodeState, NodeStatus, SensorState
 from broker.probes import HealthServer, _Server
@@ -15,6 +17,7 @@ from edge.health import Health
 from edge.sampler import STALLED_S
 from edge.sensors.base import Cause
 from tests.support import PATIENCE_S, eventually
+from tests.unit.metrics import metric_value
 from tests.unit.test_publisher import Edge
 
 
@@ -91,11 +94,7 @@ def test_metrics_have_the_counters(edge: Edge) -> None:
     edge.sampler.readings, edge.sampler.attempts = 5, 8
     edge.sampler.discarded.update({Cause.TIMEOUT: 2, Cause.SLIP: 1})
     edge.session.connects_total, edge.session.refused_total = 4, 3
-    registry = CollectorRegistry()
-    registry.register(health_of(edge))
-
-    def value(name: str, **labels: str) -> float | None:
-        return registry.get_sample_value(f"brisa_edge_{name}", labels)
+    value = functools.partial(metric_value, list(health_of(edge).collect()), "brisa_edge_")
 
     assert value("readings_total", sensor="s", driver="blocked") == 5
     assert value("attempts_total", sensor="s") == 8
@@ -150,3 +149,52 @@ def test_a_fault_of_ours_between_two_answers_does_not_end_the_server(
         assert httpx.get(url, timeout=PATIENCE_S).status_code == 200
     finally:
         server.stop()
+
+
+@pytest.fixture
+def server(edge: Edge) -> Iterator[HealthServer]:
+    server = HealthServer(health_of(edge), "127.0.0.1", 0)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz?verbose", "/metrics", "/nowhere"])
+def test_head_answers_as_get_without_a_body(server: HealthServer, path: str) -> None:
+    get = httpx.get(f"http://127.0.0.1:{server.port}{path}")
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as asking:
+        asking.sendall(f"HEAD {path} HTTP/1.1\r\nHost: brisa\r\n\r\n".encode())
+        answer = asking.makefile("rb").read()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert body == b""
+    assert int(head.split()[1]) == get.status_code
+    assert f"Content-Length: {len(get.content)}".encode() in head.split(b"\r\n")
+    assert f"Content-Type: {get.headers['Content-Type']}".encode() in head.split(b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"POST /healthz HTTP/1.1\r\n\r\n", 405),
+        (b"GET /healthz HTTP/1.0\n\n", 200),
+        (b"GET /healthz\r\n\r\n", 400),
+        (b"\x16\x03\x01\r\n\r\n", 400),
+        (b"GET /".ljust(8192, b"a"), 400),
+        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 100, 400),
+    ],
+    ids=["method", "HTTP/1.0", "HTTP/0.9", "TLS", "long line", "many lines"],
+)
+def test_a_request_is_answered_by_what_it_is(
+    server: HealthServer, request_: bytes, status: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE_S) as asking:
+        asking.sendall(request_)
+        assert asking.recv(12) == b"HTTP/1.1 %d" % status
+
+
+def test_a_client_may_keep_its_connection_object(server: HealthServer) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
+    for _ in range(3):
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b"ok\n"
+    connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import threading
@@ -12,7 +13,6 @@ from typing import cast
 from uuid import UUID
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from broker.contract import (
     MAX_LIST_BYTES,
@@ -45,6 +45,7 @@ from gateway.history.store import Store, StoreError, Unavailable, WrongSchema
 from gateway.history.writer import Heard, Writer
 from gateway.rejections import Rejections
 from tests.support import PATIENCE_S, eventually
+from tests.unit.metrics import metric_value
 from tests.unit.test_feed import BadTopic, Message
 from tests.unit.told import Clock
 
@@ -734,11 +735,8 @@ def test_metrics_have_the_counters(bench: Bench) -> None:
     bench.session.refused_total, bench.session.connects_total = 3, 4
     bench.hear(reading(1), Message("brisa/aula/dht11/reading", b"x"), health(), backfill(2, 3))
     bench.recorder.on_message(reading(2))
-    registry = CollectorRegistry()
-    registry.register(RecorderHealth(bench.recorder, cast("Session", bench.session)))
-
-    def value(name: str, **labels: str) -> float | None:
-        return registry.get_sample_value(f"brisa_recorder_{name}", labels)
+    metrics = RecorderHealth(bench.recorder, cast("Session", bench.session)).collect()
+    value = functools.partial(metric_value, list(metrics), "brisa_recorder_")
 
     assert value("commit_seconds_count") == 1
     assert value("readings_total") == 3
