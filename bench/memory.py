@@ -13,6 +13,7 @@ from tests.support import Process, free_port
 
 READINGS = 1_000
 INTERVAL_S = 0.01
+SCRAPES = 40  # ten minutes of a Prometheus that comes every 15 s
 PATIENCE_S = 120.0
 IDLE = "import time; print('ready', flush=True); time.sleep(600)"
 PARTS = {
@@ -58,7 +59,7 @@ def edge(
     readings: int = READINGS,
     seen: Callable[[], object] = lambda: None,
 ) -> tuple[Memory, Memory]:
-    """Right after so many readings, and after the probes and Prometheus have asked."""
+    """Right after so many readings, and after ten minutes' worth of probes and scrapes."""
     port = free_port()
     settings = {
         **broker.env(NODES[0]),
@@ -78,7 +79,7 @@ def edge(
         if counter.returncode:
             raise AssertionError(f"the edge did not publish {readings}:\n{process.output}")
         before = memory_mb(process.popen.pid)
-        for path in ("/healthz", "/readyz", "/metrics"):
+        for path in ("/healthz", "/readyz", "/metrics") * SCRAPES:
             fetch(port, path)
         seen()
         after = memory_mb(process.popen.pid)

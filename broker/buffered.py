@@ -77,6 +77,8 @@ class BufferedSocket:
         self, sock: socket.socket, on_publish: Callable[[Publish], None] | None = None
     ) -> None:
         self._sock = sock
+        # Asking ssl for its class would load it where there is no TLS (docs/adr/0013).
+        self._handshake: Callable[[], None] | None = getattr(sock, "do_handshake", None)
         self._on_publish = on_publish
         self.more = False  # did `fill` leave something behind?
         self._part = bytearray()  # the beginning of a packet, to be cut when ...
@@ -92,9 +94,9 @@ class BufferedSocket:
         self.settimeout = sock.settimeout
 
     def do_handshake(self) -> None:
-        if isinstance(self._sock, ssl.SSLSocket):
+        if self._handshake is not None:
             try:
-                self._sock.do_handshake()
+                self._handshake()
             except OSError:
                 self.close()  # paho would leave it open
                 raise
@@ -108,7 +110,7 @@ class BufferedSocket:
                 piece = self._sock.recv(BUFFER_BYTES)
                 self._ended = not piece
                 data += piece
-                if not isinstance(self._sock, ssl.SSLSocket) or not piece:
+                if self._handshake is None or not piece:
                     break
         except (BlockingIOError, ssl.SSLWantReadError):
             pass

@@ -39,7 +39,7 @@ class Metric:
         """A sample; its labels' values in the order of their names. suffix: `_sum` of a summary."""
         pairs = ",".join(
             f'{name}="{label.translate(_IN_LABEL)}"'
-            for name, label in zip(self._labels, labels, strict=True)
+            for name, label in sorted(zip(self._labels, labels, strict=True))
         )
         braces = f"{{{pairs}}}" if pairs else ""
         self._lines.append(f"{self.name}{suffix}{braces} {float(value)!r}")

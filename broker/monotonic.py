@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import random
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -30,4 +30,6 @@ def monotonic_clock_id() -> str:
         namespace = str(TIME_NAMESPACE.readlink())
     except OSError:  # before Linux 5.6 there are none
         namespace = ""
-    return hashlib.sha256(f"brisa {boot_id} {namespace}".encode()).hexdigest()[:16]
+    # Random hashes its seed by SHA-512, for which hashlib would load 4 MB of OpenSSL.
+    digest = random.Random(f"brisa {boot_id} {namespace}")  # noqa: S311
+    return f"{digest.getrandbits(64):016x}"

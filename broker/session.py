@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import random
-import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -480,8 +479,8 @@ def _guarded_call(callback: Callable[..., None], *arguments: object) -> None:
 
 
 def _short(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
+    if refused := getattr(error, "verify_message", ""):  # of ssl.SSLCertVerificationError
+        return f"its certificate is not accepted: {refused}"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

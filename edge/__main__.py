@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from broker.deferred import defer
+
 if TYPE_CHECKING:
     import argparse
 
@@ -23,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if runs else 143))
     if runs:
         # The tools' modules stay out of the memory of a node that only runs.
+        _defer_unused()
         from edge.commands import run  # noqa: PLC0415
 
         return run.run()
@@ -37,6 +40,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+class _TlsError(OSError):
+    """What paho and our socket watch for in every connection; without TLS, nothing raises it."""
+
+
+def _defer_unused() -> None:
+    """Keep out what paho and pydantic import for features that a running edge does not use.
+
+    8 MB with libcrypto and email: docs/adr/0013.
+    """
+    defer("urllib.request")  # paho: proxies, with PySocks only
+    defer("hashlib")  # paho: websockets
+    defer("secrets")  # pydantic: comparing secrets
+    defer("importlib.metadata", entry_points=lambda **_: ())  # pydantic: plugins
+    if "mqtts:" not in os.environ.get("BRISA_BROKER_URL", "").lower():
+        defer("ssl", SSLWantReadError=_TlsError, SSLWantWriteError=_TlsError)
 
 
 def _parser() -> argparse.ArgumentParser:

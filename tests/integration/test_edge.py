@@ -6,8 +6,10 @@ import json
 import queue
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -247,3 +249,44 @@ def test_a_sensor_without_its_hardware_is_broken_and_says_what_to_do(
         assert "dtoverlay" in text
         assert get(edge, "/healthz")[0] == 200
         assert get(edge, "/nothing")[0] == 404
+
+
+# What runs the edge, and prints at its end which modules were loaded; a stand-in has no spec.
+WITH_MODULES = """
+import atexit, runpy, sys
+loaded = lambda: (name for name, module in sys.modules.items() if getattr(module, "__spec__", None))
+atexit.register(lambda: print("loaded:", *loaded()))
+sys.argv[1:] = []
+runpy.run_module("edge", run_name="__main__", alter_sys=True)
+"""
+KEPT_OUT = {"_hashlib", "_ssl", "email", "hashlib", "http.client", "http.server", "hmac"}
+KEPT_OUT |= {"importlib.metadata", "prometheus_client", "ssl", "tempfile", "urllib.request"}
+KEPT_OUT |= {"argparse", "asyncio", "multiprocessing", "unittest"}
+
+
+def test_what_an_edge_never_needs_stays_out_of_its_memory(mosquitto: RunningBroker) -> None:
+    """Also after all was scraped, and after the broker was away; see docs/adr/0013."""
+    env = {
+        "BRISA_NODE": "pi-1",
+        "BRISA_DRIVER": "simulated",
+        "BRISA_INTERVAL_S": "0.1",
+        "BRISA_RECONNECT_S": "0.5",
+        "BRISA_HEALTH_HOST": "127.0.0.1",
+        "BRISA_HEALTH_PORT": str(free_port()),
+        **mosquitto.env("pi-1"),
+    }
+    with Process(sys.executable, "-c", WITH_MODULES, env=env) as edge:
+        edge.url = f"http://127.0.0.1:{env['BRISA_HEALTH_PORT']}"
+        edge.wait_for("connected to the broker")
+        mosquitto.kill()
+        edge.wait_for("trying again")
+        mosquitto.start()
+        edge.wait_for("connected to the broker")
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert get(edge, path)[0] == 200
+        libraries = Path(f"/proc/{edge.popen.pid}/maps").read_text()
+        assert edge.stop() == 0
+        loaded = set(edge.wait_for("^loaded: ").split())
+    assert "paho.mqtt.client" in loaded
+    assert loaded & KEPT_OUT == set()
+    assert "libcrypto" not in libraries

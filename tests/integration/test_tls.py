@@ -14,7 +14,7 @@ from broker import credentials, local
 from broker.session import Message, Session, Subscription, unique_client_id
 from broker.settings import BrokerSettings, load
 from tests.conftest import need_mosquitto
-from tests.support import PATIENCE_S, Process, eventually, free_port
+from tests.support import PATIENCE_S, Process, eventually, free_port, python
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Secured:
     folder: Path
     process: Process
 
-    def settings(self, **changes: str | None) -> BrokerSettings:
+    def environ(self, **changes: str | None) -> dict[str, str]:
         variables = {
             "URL": f"mqtts://pi-1@localhost:{self.port}",
             "PASSWORD_FILE": str(self.folder / "credentials" / "pi-1"),
@@ -34,8 +34,10 @@ class Secured:
             "KEY": str(self.folder / "client.key"),
             **changes,
         }
-        environ = {f"BRISA_BROKER_{k}": v for k, v in variables.items() if v is not None}
-        return load(BrokerSettings, environ)
+        return {f"BRISA_BROKER_{k}": v for k, v in variables.items() if v is not None}
+
+    def settings(self, **changes: str | None) -> BrokerSettings:
+        return load(BrokerSettings, self.environ(**changes))
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,36 @@ def test_a_connection_that_is_not_trusted_is_refused_with_the_reason(
     eventually("the reason", lambda: says in session.last_error)
     assert not session.connected
     session.stop()
+
+
+def test_an_edge_speaks_tls(secured: Secured) -> None:
+    """Its process puts the import of ssl off where there is no TLS."""
+    env = {
+        "BRISA_NODE": "pi-1",
+        "BRISA_DRIVER": "simulated",
+        "BRISA_HEALTH_PORT": "0",
+        "BRISA_INTERVAL_S": "0.1",
+        **secured.environ(),
+    }
+    viewer = secured.settings(
+        URL=f"mqtts://viewer@localhost:{secured.port}",
+        PASSWORD_FILE=str(secured.folder / "credentials" / "viewer"),
+    )
+    heard: queue.Queue[str] = queue.Queue()
+    reader = Session(
+        viewer,
+        client_id=unique_client_id("viewer"),
+        protocol=4,
+        subscriptions=[Subscription("brisa/pi-1/dht11/reading")],
+        on_message=lambda message: heard.put(message.topic),
+    )
+    reader.start()
+    with python("-m", "edge", env=env) as edge:
+        for _ in range(3):
+            heard.get(timeout=PATIENCE_S)
+        assert edge.stop() == 0
+        assert "Traceback" not in edge.output
+    reader.stop()
 
 
 def test_a_certificate_file_that_is_not_there_is_named(secured: Secured) -> None:
