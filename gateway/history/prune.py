@@ -28,9 +28,7 @@ def prune(store: Store, *, before_ms: int, progress: Callable[[int], object] | N
     called after each transaction with how many went in it. Raises StoreError; what was removed by
     then stays so.
     """
-    any_left = sa.exists().where(reading.c.stream_id == stream.c.id)
-    forgettable = sa.and_(stream.c.last_heard_ms < before_ms - FORGET_MS, ~any_left)
-    due = sa.select(stream).where(sa.exists().where(_expired(stream.c, before_ms)) | forgettable)
+    due = sa.select(stream).where(_due(before_ms))
     with store.read() as connection:
         streams = connection.execute(due.order_by(stream.c.id)).all()
     removed = 0
@@ -45,6 +43,20 @@ def prune(store: Store, *, before_ms: int, progress: Callable[[int], object] | N
             if progress:
                 progress(rows)
     return removed
+
+
+def _due(before_ms: int) -> ColumnElement[bool]:
+    """Streams with readings to remove, or with none left and to be forgotten.
+
+    The date of a stream's oldest reading decides first: one look into the index. A planner would
+    rewrite EXISTS alone to read every reading that stays; CASE fixes what is asked first.
+    """
+    c = reading.c
+    dates = sa.select(c.measured_ms).where(c.stream_id == stream.c.id)
+    oldest_ms = dates.order_by(c.measured_ms).limit(1).scalar_subquery()
+    expired = sa.exists().where(_expired(stream.c, before_ms))
+    forgettable = sa.and_(stream.c.last_heard_ms < before_ms - FORGET_MS, oldest_ms.is_(None))
+    return sa.case((oldest_ms < before_ms, expired), else_=forgettable)
 
 
 def _expired(of: Any, before_ms: int) -> ColumnElement[bool]:
