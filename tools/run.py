@@ -21,6 +21,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import TextIO
 
@@ -60,7 +61,7 @@ def main() -> int:
     manager = Manager(configuration)
     threading.Thread(target=_welcome, args=(ports, state, manager), daemon=True).start()
     code = manager.run()
-    print("run: stopped" if code == 0 else f"run: the process manager ended with {code}")
+    manager.say("run: stopped" if code == 0 else f"run: the process manager ended with {code}")
     return 1 if manager.failed else code
 
 
@@ -101,19 +102,21 @@ class Manager:
             code = self._process.wait()
             if self._ending or code >= 0:
                 break
-            print(
-                f"run: the process manager was killed (signal {-code}); starting it again",
-                flush=True,
-            )
+            self.say(f"run: the process manager was killed (signal {-code}); starting it again")
         os.close(end)
         copier.join()
         return code
 
     def fail(self, text: str) -> None:
         """Say what is wrong, and end everything, with exit code 1."""
-        print(f"run: {text}", file=sys.stderr, flush=True)
         self.failed = True
         self._end()
+        with contextlib.suppress(OSError):  # as in `make run 2>&1 | head`
+            _write(sys.stderr, f"run: {text}\n".encode())
+
+    def say(self, text: str) -> None:
+        """Print a line of our own."""
+        self._print(f"{text}\n".encode())
 
     def _end(self, *_: object) -> None:
         self._ending = True
@@ -124,13 +127,27 @@ class Manager:
         """Copy what the programs print to our standard output, until the last of them has ended."""
         with open(output, "rb", buffering=0) as programs:
             for chunk in iter(lambda: programs.read(65536), b""):
-                try:
-                    sys.stdout.buffer.write(chunk)
-                    sys.stdout.flush()
-                except OSError as error:
-                    # whoever read it is gone, as in `make run | head`
-                    if not self._ending:
-                        self.fail(f"cannot write to standard output: {error.strerror}")
+                self._print(chunk)
+
+    def _print(self, data: bytes) -> None:
+        try:
+            _write(sys.stdout, data)
+        except OSError as error:
+            # whoever read it is gone, as in `make run | head`
+            if not self._ending:
+                self.fail(f"cannot write to standard output: {error.strerror}")
+
+
+def _write(stream: TextIO, data: bytes) -> None:
+    """Write at once. Raises OSError where nobody reads it; then all that follows goes nowhere."""
+    try:
+        stream.buffer.write(data)
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        raise
 
 
 def _arguments() -> argparse.Namespace:
@@ -333,22 +350,21 @@ def _welcome(ports: Mapping[str, int], state: Path, manager: Manager) -> None:
             break
         except urllib.error.HTTPError:  # it is there, and not ready
             answered = True
-        except OSError:
+        except (OSError, HTTPException):
             pass
         time.sleep(0.2)
     else:
         late = f"not ready after {PATIENCE_S:g} s; the lines above may say why"
         if answered:
-            print(f"run: the page is {late}", flush=True)
+            manager.say(f"run: the page is {late}")
         else:
             manager.fail(f"nothing answers at {address}: {late}")
         return
     password = state / "broker" / "credentials" / "viewer"
-    print(
+    manager.say(
         f"\n  brisa is at {address}   (Ctrl-C ends it)\n"
         f"  subscribers: mosquitto_sub -h {LOOPBACK} -p {ports['broker']} -u viewer"
-        f" -P \"$(cat '{password}')\" -t 'brisa/#' -v\n",
-        flush=True,
+        f" -P \"$(cat '{password}')\" -t 'brisa/#' -v\n"
     )
 
 

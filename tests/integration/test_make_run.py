@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -263,11 +263,13 @@ def test_a_port_that_only_root_may_use_is_not_called_taken(monkeypatch: pytest.M
 
 
 @contextmanager
-def writing_to(stdout: Any, state: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`make run` with a standard output that is not a pipe of the test's."""
+def writing_to(
+    stdout: Any, state: Path, *, stderr: Any = None, before: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`make run` with a standard output of another kind."""
     words = ("-m", "tools.run", "--port", str(free_port()), "--state", str(state))
     with subprocess.Popen(
-        [sys.executable, *words], cwd=REPOSITORY, stdout=stdout, stderr=subprocess.DEVNULL
+        [*before, sys.executable, *words], cwd=REPOSITORY, stdout=stdout, stderr=stderr
     ) as popen:
         try:
             yield popen
@@ -282,18 +284,46 @@ def test_its_output_may_be_a_socket(tmp_path: Path) -> None:
     with ours, theirs, writing_to(theirs, tmp_path) as popen, ours.makefile() as lines:
         theirs.close()
         said = list(itertools.takewhile(lambda line: "brisa is at" not in line, lines))
-        assert any("gateway" in line for line in said)
         popen.terminate()
-        assert list(lines)[-1] == "run: stopped\n"
+        said += lines
         assert popen.wait(PATIENCE_S) == 0
+    assert any(line.startswith("broker: ") for line in said)
+    assert said[-1] == "run: stopped\n"
 
 
-def test_it_ends_when_nobody_reads_its_output(tmp_path: Path) -> None:
-    with writing_to(subprocess.PIPE, tmp_path) as popen:
+def test_its_output_may_be_a_file_that_it_may_not_open(tmp_path: Path) -> None:
+    """As after `su`, where the terminal or the log is another user's."""
+    log = tmp_path / "log"
+    without_root_s = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
+    before = without_root_s if os.geteuid() == 0 else ()
+    with log.open("wb") as file, log.open() as lines:
+        log.chmod(0)
+        with writing_to(file, tmp_path / "state", before=before) as popen:
+            eventually("it says where the page is", lambda: "brisa is at" in lines.read())
+            popen.terminate()
+            assert popen.wait(PATIENCE_S) == 0
+        lines.seek(0)
+        said = lines.read()
+    assert any(line.startswith("broker: ") for line in said.splitlines())
+    assert said.endswith("run: stopped\n")
+
+
+@pytest.mark.parametrize("with_errors", [False, True])
+def test_it_ends_when_nobody_reads_its_output(tmp_path: Path, with_errors: bool) -> None:
+    """As in `make run | head`, and `make run 2>&1 | head`."""
+    errors = tmp_path / "errors"
+    with (
+        errors.open("wb") as file,
+        writing_to(
+            subprocess.PIPE, tmp_path, stderr=subprocess.STDOUT if with_errors else file
+        ) as popen,
+    ):
         assert popen.stdout is not None
         assert popen.stdout.readline()
         popen.stdout.close()
         assert popen.wait(PATIENCE_S) == 1
+    said = "" if with_errors else "run: cannot write to standard output: Broken pipe\n"
+    assert errors.read_text() == said
 
 
 def test_where_nothing_answers_it_says_so_and_ends(
