@@ -290,6 +290,29 @@ def test_what_finds_no_room_is_not_waited_for(mosquitto: RunningBroker, proxy: P
         ]
 
 
+def test_what_a_connection_broke_over_is_sent_again(mosquitto: RunningBroker, proxy: Proxy) -> None:
+    """As CONTRACT.md allows: what was not acknowledged, and what was refused as it broke."""
+    inbox, downs = Inbox(), queue.Queue[str]()
+    with sessions(mosquitto) as connect:
+        connect("viewer", 4, subscriptions=[Subscription("brisa/#", 1)], on_message=inbox)
+        url = f"mqtt://pi-1@127.0.0.1:{proxy.port}"
+        settings = mosquitto.settings("pi-1").model_copy(update={"broker_url": url})
+        edge = Session(settings, client_id="broken", protocol=5, on_down=downs.put)
+        edge.start()
+        assert edge.wait_until_up(PATIENCE_S)
+        proxy.switch(Mode.HOLD)
+        edge.publish("brisa/pi-1/s/reading", b"not acknowledged")
+        proxy.switch(Mode.REFUSE)
+        assert downs.get(timeout=PATIENCE_S)
+        edge.connected = True  # as in the moment before the network thread sees that it is not
+        with pytest.raises(NotConnectedError, match="not sent"):
+            edge.publish("brisa/pi-1/s/reading", b"refused")
+        edge.connected = False
+        proxy.switch(Mode.PASS)
+        assert [inbox.next()[1] for _ in range(2)] == [b"not acknowledged", b"refused"]
+        assert edge.stop(PATIENCE_S)
+
+
 def test_an_unreachable_broker_is_named_and_does_not_block(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
