@@ -70,7 +70,9 @@ def run(*words: str, given: str | None = None, within_s: float | None = None) ->
     except subprocess.TimeoutExpired:
         raise ClusterError(f"kubectl {words[0]}: no answer within {within_s:g} s") from None
     if done.returncode:
-        raise ClusterError(_explained(done.stderr.strip() or done.stdout.strip()))
+        said = done.stderr.strip() or done.stdout.strip()
+        silent = f"kubectl {words[0]}: exit code {done.returncode}, and no reason given"
+        raise ClusterError(_explained(said or silent))
     return done.stdout
 
 

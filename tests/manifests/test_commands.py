@@ -135,6 +135,17 @@ def test_what_kubectl_says_is_put_so_that_it_helps(
     assert cluster._explained(said) == f"KUBECONFIG={config}: there is no such file"
 
 
+def test_a_kubectl_that_says_nothing_is_told_by_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    silent = tmp_path / "kubectl"
+    silent.write_text("#!/bin/sh\nexit 3\n")
+    silent.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(cluster.ClusterError, match="kubectl apply: exit code 3"):
+        cluster.run("apply", "-f", "-")
+
+
 def test_which_cluster_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """K3s' own kubectl would take K3s' file, which only root may read, before the user's."""
     k3s, own = tmp_path / "k3s.yaml", tmp_path / ".kube" / "config"
