@@ -167,6 +167,23 @@ class _Collector:
         seen = watch.seen()
         up = seen.audit is not None and not seen.problem
         yield GaugeMetricFamily("brisa_history_up", "1 while it can be read", float(up))
+        if (disk := seen.disk) is not None:
+            for name, text, value in (
+                ("used_bytes", "Disk space in use by the history's rows.", disk.used_bytes),
+                ("budget_bytes", "Disk space that the history may use.", disk.budget_bytes),
+                (
+                    "growth_bytes_per_day",
+                    "Disk space that a day of the present sensors takes.",
+                    disk.growth_bytes_per_day,
+                ),
+            ):
+                yield GaugeMetricFamily(f"brisa_history_disk_{name}", text, value)
+            if disk.full_at is not None:
+                yield GaugeMetricFamily(
+                    "brisa_history_disk_full_timestamp_seconds",
+                    "When the budget is used up at this rate; absent if not foreseen.",
+                    disk.full_at.timestamp(),
+                )
         for name, means in (
             ("stored", "readings ever stored"),
             ("missing", "readings that the node is still to send"),

@@ -107,7 +107,7 @@ def _database(facts: Facts) -> DatabaseView:
     if seen is None:
         return DatabaseView(state=DatabaseState.NOT_CONFIGURED, as_of=None)
     if seen.audit is not None and not seen.problem:
-        return DatabaseView(state=DatabaseState.READABLE, as_of=seen.at)
+        return DatabaseView(state=DatabaseState.READABLE, as_of=seen.at, disk=seen.disk)
     starting = facts.now - facts.started_at < timedelta(seconds=STARTING_S)
     known = seen.at is not None or (seen.problem and not starting)
     return DatabaseView(state=DatabaseState.AWAY if known else DatabaseState.UNKNOWN, as_of=seen.at)

@@ -13,6 +13,7 @@ from broker.contract import NodeState
 from gateway import formats, locale, rendering
 from gateway.accounts import Accounts
 from gateway.board import Board
+from gateway.history.views import DiskView
 from gateway.reasons import reason_in
 from gateway.system_api import System
 from gateway.system_views import (
@@ -346,6 +347,8 @@ def _parts(view: SystemView, now: datetime) -> Iterator[Part]:
         yield Part(gettext("Broker"), "bad", word, since)
     yield _recorder(view)
     yield _database(view, now)
+    if view.database.disk is not None:
+        yield _disk(view.database.disk, now)
 
 
 def _replicas(view: SystemView) -> tuple[str, str, str]:
@@ -391,6 +394,28 @@ def _database(view: SystemView, now: datetime) -> Part:
             return Part(name, "none", gettext("not set up"), "")
         case DatabaseState.UNKNOWN:
             return Part(name, "unsure", gettext("not read yet"), "")
+
+
+def _disk(disk: DiskView, now: datetime) -> Part:
+    name = gettext("Disk space")
+    word = gettext(
+        "%(used)s of %(budget)s", used=_size(disk.used_bytes), budget=_size(disk.budget_bytes)
+    )
+    growth = gettext("%(size)s more a day", size=_size(disk.growth_bytes_per_day))
+    if disk.used_bytes >= disk.budget_bytes:
+        return Part(name, "unsure", word, gettext("used up: the oldest readings are removed"))
+    if disk.full_at is None:
+        return Part(name, "ok", word, growth)
+    day = formats.day(disk.full_at, now, locale.current().language)
+    lasts = gettext("lasts until %(day)s", day=day)
+    return Part(name, "ok", word, f"{growth}; {lasts}")
+
+
+def _size(value_bytes: int) -> str:
+    """In megabytes, or gigabytes of which there is at least one."""
+    if value_bytes >= 1e9:
+        return f"{locale.number(value_bytes / 1e9)} GB"
+    return f"{locale.number(value_bytes / 1e6)} MB"
 
 
 # ---- the nodes

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from broker.contract import Moment
+from gateway.history.views import DiskView
 from gateway.views import Epoch, NodeView
 
 
@@ -110,6 +111,9 @@ class DatabaseView(_View):
     state: DatabaseState = Field(description="unknown: the gateway has only begun to look")
     as_of: Moment | None = Field(
         description="when it was last read; it is, every 10 s. null: not yet"
+    )
+    disk: DiskView | None = Field(
+        default=None, description="the space it takes; null: not known, or not measured yet"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,39 +24,53 @@ FORGET_MS = 366 * 86_400_000
 def prune(store: Store, *, before_ms: int, progress: Callable[[int], object] | None = None) -> int:
     """Remove the readings measured before `before_ms`; returns how many those were.
 
-    Streams of which nothing expires are not visited: there may be thousands of them. progress:
-    called after each transaction with how many went in it. Raises StoreError; what was removed by
-    then stays so.
+    progress: called after each transaction with how many went in it. Raises StoreError; what was
+    removed by then stays so.
     """
-    due = sa.select(stream).where(_due(before_ms))
-    with store.read() as connection:
-        streams = connection.execute(due.order_by(stream.c.id)).all()
+    removed = remove_older(store, before_ms=before_ms, progress=progress)
+    ended = sa.select(stream).where(
+        stream.c.last_heard_ms < before_ms - FORGET_MS, _oldest_ms().is_(None)
+    )
+    for row in _rows(store, ended):
+        with store.begin() as connection:
+            _forget(connection, row)
+        if progress:
+            progress(0)
+    return removed
+
+
+def remove_older(
+    store: Store, *, before_ms: int, progress: Callable[[int], object] | None = None
+) -> int:
+    """As `prune`, and no stream is forgotten.
+
+    Streams of which nothing expires are not visited: there may be thousands of them.
+    """
+    # The date of a stream's oldest reading decides first: one look into the index. A planner would
+    # rewrite EXISTS alone to read every reading that stays; CASE fixes what is asked first.
+    expired = sa.exists().where(_expired(stream.c, before_ms))
+    due = sa.select(stream).where(sa.case((_oldest_ms() < before_ms, expired), else_=sa.false()))
     removed = 0
-    for row in streams:
+    for row in _rows(store, due):
         rows = CHUNK_ROWS
         while rows == CHUNK_ROWS:
             with store.begin() as connection:
                 rows = _remove(connection, row, before_ms)
-                if rows < CHUNK_ROWS and row.last_heard_ms < before_ms - FORGET_MS:
-                    _forget(connection, row)
             removed += rows
             if progress:
                 progress(rows)
     return removed
 
 
-def _due(before_ms: int) -> ColumnElement[bool]:
-    """Streams with readings to remove, or with none left and to be forgotten.
+def _oldest_ms() -> sa.ScalarSelect[int]:
+    """The date of a stream's oldest reading."""
+    dates = sa.select(reading.c.measured_ms).where(reading.c.stream_id == stream.c.id)
+    return dates.order_by(reading.c.measured_ms).limit(1).scalar_subquery()
 
-    The date of a stream's oldest reading decides first: one look into the index. A planner would
-    rewrite EXISTS alone to read every reading that stays; CASE fixes what is asked first.
-    """
-    c = reading.c
-    dates = sa.select(c.measured_ms).where(c.stream_id == stream.c.id)
-    oldest_ms = dates.order_by(c.measured_ms).limit(1).scalar_subquery()
-    expired = sa.exists().where(_expired(stream.c, before_ms))
-    forgettable = sa.and_(stream.c.last_heard_ms < before_ms - FORGET_MS, oldest_ms.is_(None))
-    return sa.case((oldest_ms < before_ms, expired), else_=forgettable)
+
+def _rows(store: Store, query: sa.Select[Any]) -> Sequence[AnyRow]:
+    with store.read() as connection:
+        return connection.execute(query.order_by(stream.c.id)).all()
 
 
 def _expired(of: Any, before_ms: int) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, func, select
 
 from gateway.history.moments import moment
-from gateway.history.schema import hour, minute, reading, sensor, stream
+from gateway.history.schema import NO_CLOCK_BEFORE_MS, hour, minute, reading, sensor, stream
 from gateway.history.store import Store
 from gateway.history.views import Extremes, HistoryView, Point
 from gateway.views import DEFAULT_INTERVAL_S
@@ -66,6 +66,12 @@ def history(
     starts = select(func.min(minute.c.start_s)).where(minute.c.sensor_id == sensor_id)
     ends = select(func.max(hour.c.start_s)).where(hour.c.sensor_id == sensor_id)
     oldest_s, newest_s = connection.scalar(starts), connection.scalar(ends)
+    # before this, the disk budget has taken the minutes and left the hours
+    first_minute_s, first_hour_s = (_first_dated(connection, t, sensor_id) for t in (minute, hour))
+    minutes_from_ms = 0
+    if first_hour_s is not None and (first_minute_s or newest_s) >= first_hour_s + 3600:
+        oldest_s = min(first_hour_s, oldest_s or first_hour_s)
+        minutes_from_ms = 1000 * (first_minute_s or newest_s + 3600)
     there = False
     if oldest_s is not None and newest_s is not None:
         raw = _first_raw(connection, sensor_id, oldest_s * 1000, oldest_s * 1000 + 60_000)
@@ -74,7 +80,8 @@ def history(
         if there := from_ms < end_ms and to_ms > begin_ms:
             from_ms, to_ms = max(from_ms, begin_ms), min(to_ms, end_ms)
     share_ms = (to_ms - from_ms) / points
-    source = hour if share_ms >= _UNIT_MS["hour"] else minute
+    coarse = share_ms >= _UNIT_MS["hour"] or from_ms < minutes_from_ms
+    source = hour if coarse else minute
     mine = source.c.sensor_id == sensor_id
     fine = there and share_ms < _UNIT_MS["minute"]
     if fine and (streams := _raw_streams(connection, sensor_id, from_ms, to_ms)):
@@ -104,6 +111,14 @@ def history(
         source=source.name,
         points=answer,
     )
+
+
+def _first_dated(connection: Connection, table: Table, sensor_id: int) -> int | None:
+    """The first bucket of a date that a set clock can give."""
+    at = table.c.start_s
+    dated = select(at).where(table.c.sensor_id == sensor_id, at >= NO_CLOCK_BEFORE_MS // 1000)
+    first: int | None = connection.scalar(dated.order_by(at).limit(1))
+    return first
 
 
 def _first_ms(minute_s: int, raw_ms: int | None) -> int:

@@ -48,7 +48,7 @@ RETRY_FIRST_S, RETRY_LONGEST_S = 0.5, 5.0  # one of us asks: soon, for edges wai
 SAY_EVERY_S = 60.0
 BEHIND_S = 30.0  # and what a reading may wait for company
 STUCK_S = 180.0
-PRUNE_FIRST_S, PRUNE_EVERY_S, PRUNE_RETRY_S = 60.0, 86_400.0, 600.0
+PRUNE_FIRST_S, PRUNE_EVERY_S, PRUNE_RETRY_S = 60.0, 3_600.0, 600.0
 
 
 class Recorder:

@@ -1,7 +1,7 @@
 """Roll-ups: count, min, sum and max by minute and hour, kept in the transaction of the readings.
 
 What comes is added to what is there; only where readings leave a bucket, because they were given
-another date, is it made anew. An hour is at all times the sum of its minutes.
+another date, is it made anew. An hour is the sum of its minutes, until the disk budget takes those.
 """
 
 from __future__ import annotations
@@ -51,40 +51,52 @@ def add(connection: Connection, readings: Mapping[int, Iterable[Reading]]) -> No
 def leave(connection: Connection, sensor_id: int, readings: Iterable[Reading]) -> None:
     """Take out readings that now have other dates (and are counted there); these are the old ones.
 
-    Minutes come from the raw readings. Of a minute that retention has taken some of, count and sum
-    are right still, and min and max may be those of a reading that left.
+    Minutes come from the raw readings, and hours from minutes. Where some of those were removed for
+    their age or the disk budget, count and sum are right still, and min and max may be those of a
+    reading that left.
     """
     left = _minutes(readings)
-    runs = Spans((start_s // _MINUTE_S, start_s // _MINUTE_S) for start_s in left)
     raw: Buckets = {}
-    counted: Buckets = {}
-    for first, last in runs:
-        begin_s, end_s = first * _MINUTE_S, (last + 1) * _MINUTE_S
+    for begin_s, end_s in _runs(left, _MINUTE_S):
         raw |= _minutes(_raw(connection, sensor_id, begin_s * 1000, end_s * 1000))
-        counted |= _counted(connection, sensor_id, begin_s, end_s)
-    minutes: Buckets = {}
+    _take_out(connection, minute, sensor_id, left, raw)
+    out = _merged(left.items(), _HOUR_S)
+    of_hours: Buckets = {}
+    for begin_s, end_s in _runs(out, _HOUR_S):
+        of_hours |= _counted(connection, minute, sensor_id, begin_s, end_s)
+    _take_out(connection, hour, sensor_id, out, _merged(of_hours.items(), _HOUR_S))
+
+
+def _runs(starts_s: Iterable[int], unit_s: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of consecutive buckets."""
+    for first, last in Spans((start_s // unit_s, start_s // unit_s) for start_s in starts_s):
+        yield first * unit_s, (last + 1) * unit_s
+
+
+def _take_out(
+    connection: Connection, table: Table, sensor_id: int, left: Buckets, remade: Buckets
+) -> None:
+    """What is `left` out of a roll-up's buckets; `remade`: those made anew of what is still there."""
+    unit_s = _MINUTE_S if table is minute else _HOUR_S
+    counted: Buckets = {}
+    for begin_s, end_s in _runs(left, unit_s):
+        counted |= _counted(connection, table, sensor_id, begin_s, end_s)
+    changed: Buckets = {}
     gone = []
     for start_s, out in left.items():
         old = counted.get(start_s, out)
         readings_left = old.readings - out.readings
         if readings_left <= 0:
             gone.append(start_s)
-        elif start_s in raw and raw[start_s].readings == readings_left:
-            minutes[start_s] = raw[start_s]
+        elif start_s in remade and remade[start_s].readings == readings_left:
+            changed[start_s] = remade[start_s]
         else:
-            minutes[start_s] = old._replace(
+            changed[start_s] = old._replace(
                 readings=readings_left,
                 temperature_sum=old.temperature_sum - out.temperature_sum,
                 humidity_sum=old.humidity_sum - out.humidity_sum,
             )
-    _replace(connection, minute, sensor_id, minutes, gone)
-    hours: Buckets = {}
-    touched = {start_s // _HOUR_S for start_s in left}
-    for first, last in Spans((number, number) for number in touched):
-        of_hours = _counted(connection, sensor_id, first * _HOUR_S, (last + 1) * _HOUR_S)
-        hours |= _merged(of_hours.items(), _HOUR_S)
-    gone = [number * _HOUR_S for number in touched if number * _HOUR_S not in hours]
-    _replace(connection, hour, sensor_id, hours, gone)
+    _replace(connection, table, sensor_id, changed, gone)
 
 
 def thousandths(value: float) -> int:
@@ -131,8 +143,10 @@ def _raw(connection: Connection, sensor_id: int, from_ms: int, to_ms: int) -> li
     return [(ms, t, h) for ms, t, h in connection.execute(query)]
 
 
-def _counted(connection: Connection, sensor_id: int, from_s: int, to_s: int) -> Buckets:
-    c = minute.c
+def _counted(
+    connection: Connection, table: Table, sensor_id: int, from_s: int, to_s: int
+) -> Buckets:
+    c = table.c
     query = sa.select(c.start_s, *(c[name] for name in Bucket._fields)).where(
         c.sensor_id == sensor_id, c.start_s >= from_s, c.start_s < to_s
     )

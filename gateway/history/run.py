@@ -13,6 +13,7 @@ from broker.ending import Ending
 from broker.probes import HealthServer
 from broker.session import Session, Subscription, unique_client_id
 from broker.settings import unknown_variables
+from gateway.history.budget import keep_within
 from gateway.history.probes import RecorderHealth
 from gateway.history.prune import prune
 from gateway.history.recorder import CAUSES, HEARD, Recorder
@@ -40,7 +41,14 @@ def run(settings: HistorySettings) -> int:
     topics = Topics(settings.root)
 
     def remove(between: Callable[[], None]) -> int:
-        return prune(store, before_ms=settings.keep_from_ms(), progress=lambda _rows: between())
+        removed = prune(store, before_ms=settings.keep_from_ms(), progress=lambda _: between())
+        return removed + keep_within(
+            store,
+            settings.disk_budget_mb * 1_000_000,
+            now_ms=utc_now_ms(),
+            retention_days=settings.retention_days,
+            progress=lambda _: between(),
+        )
 
     recorder = Recorder(
         store,

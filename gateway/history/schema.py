@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 AnyRow = Row[*tuple[Any, ...]]
 # The newest of migrations/versions, so that Alembic is only imported where there is work for it.
-HEAD = "0002"
+HEAD = "0003"
 
 # A node that never had a network counts from 1970, or from when its system was built: no date.
 NO_CLOCK_BEFORE_MS = 1_577_836_800_000  # 2020
@@ -107,6 +107,19 @@ span = Table(
     Column("noted_ms", BigInteger),  # of lost ones: when that was last added to,
     Column("after_ms", BigInteger),  # ... and the dates of the readings before and after it
     Column("before_ms", BigInteger),
+    **_MYSQL,
+)
+
+# What the recorder measured last of the disk budget: one row.
+disk = Table(
+    "disk",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("measured_ms", BigInteger, nullable=False),
+    Column("used_bytes", BigInteger, nullable=False),
+    Column("budget_bytes", BigInteger, nullable=False),
+    Column("growth_bytes", BigInteger, nullable=False),  # a day
+    Column("full_ms", BigInteger),  # when the budget is used up at that rate; null: not foreseen
     **_MYSQL,
 )
 

@@ -58,6 +58,15 @@ class HistorySettings(BrokerSettings):
         int,
         Field(ge=1, le=36500, description="raw readings older than this go; roll-ups stay"),
     ] = 365
+    disk_budget_mb: Annotated[
+        int,
+        Field(
+            ge=10,
+            le=10_000_000,
+            description="disk space for the history, in MB; when it is used up, the oldest raw"
+            " readings are removed, then minutes",
+        ),
+    ] = 2500
     health_host: Annotated[str, Field(description="where /healthz /readyz /metrics listen")] = (
         "0.0.0.0"
     )

@@ -106,3 +106,21 @@ class AuditView(_View):
     """Every sensor of the history, by node and name."""
 
     sensors: list[SensorAudit]
+
+
+class DiskView(_View):
+    """The space that the history takes, as the recorder measured it last; it does so every hour."""
+
+    as_of: Moment
+    used_bytes: int = Field(ge=0, description="in use by rows; files may be larger")
+    budget_bytes: int = Field(
+        ge=0,
+        description="BRISA_DISK_BUDGET_MB: above it the oldest raw readings are removed, then"
+        " minutes; hours stay",
+    )
+    growth_bytes_per_day: int = Field(
+        ge=0, description="of the sensors heard from within a day, by their intervals"
+    )
+    full_at: Moment | None = Field(
+        description="when the budget is used up at this rate; null: not within a hundred years"
+    )

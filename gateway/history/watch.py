@@ -15,9 +15,9 @@ from sqlalchemy import Connection
 
 from broker.worker import Worker
 from gateway.catalogue import marked
-from gateway.history import account, trends
+from gateway.history import account, budget, trends
 from gateway.history.store import Store, StoreError
-from gateway.history.views import AuditView
+from gateway.history.views import AuditView, DiskView
 from gateway.problems import Problem
 from gateway.views import utcnow
 
@@ -35,13 +35,14 @@ AWAY = marked("the history's database is away; the gateway's log says why")
 class Seen(NamedTuple):
     """The newest account that could be read, and when; `problem`: why there is no newer one.
 
-    newest_stored: see account.Audit.
+    newest_stored: see account.Audit. disk: None: not measured yet.
     """
 
     audit: AuditView | None
     at: datetime | None
     problem: str
     newest_stored: Mapping[account.StreamKey, int] = MappingProxyType({})
+    disk: DiskView | None = None
 
 
 class Trends(NamedTuple):
@@ -124,6 +125,7 @@ class Watch:
             self.store.check()
             with self.store.read() as connection:
                 audit, newest_stored = account.audit(connection)
+                disk = budget.usage(connection)
         except StoreError as error:
             # once may be a recorder that starts beside us, and has not made its tables yet
             if self._seen.problem:
@@ -133,7 +135,7 @@ class Watch:
             if self._said_at_s > float("-inf"):
                 log.info("the history can be read again")
                 self._said_at_s = float("-inf")
-            self._seen = Seen(audit, self._utcnow(), "", newest_stored)
+            self._seen = Seen(audit, self._utcnow(), "", newest_stored, disk)
         self._asked_at_s = None
 
     def refresh_trends(self) -> None:

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from gateway import history_api
 from gateway.history import query
+from gateway.history.schema import disk
 from gateway.history.sentences import sentence, state
 from gateway.history.store import Store, Unavailable
 from gateway.history.views import AuditView, HistoryView, LostSpan, SensorAudit, StreamsView
@@ -22,7 +23,7 @@ from gateway.history.watch import AWAY, EVERY_S, HUNG_AFTER_S, SAID_EVERY_S, Wat
 from gateway.problems import ProblemView
 from tests.databases import Database
 from tests.support import REPOSITORY
-from tests.unit.past import BEGIN, Past, away, parsed_csv
+from tests.unit.past import BEGIN, Past, away, ms, parsed_csv
 from tests.unit.told import Told, make_client
 
 PATH = "/api/v1/sensors/pi-1/dht11/history"
@@ -574,6 +575,32 @@ def test_gaps_of_one_day_and_cause_are_one_sentence_in_order_of_time() -> None:
 
 
 # ---- metrics
+
+
+def test_metrics_and_the_system_page_have_the_disk_budget(
+    client: FlaskClient, past: Past, watch: Watch, told: Told
+) -> None:
+    watch.refresh()
+    assert "brisa_history_disk" not in client.get("/metrics").get_data(as_text=True)
+    assert "Disk space" not in client.get("/system?lang=en").get_data(as_text=True)
+    told.clock.pass_(1)  # a view of the system is kept for as long
+    now_ms = ms(told.clock.now)
+    row = {"id": 1, "measured_ms": now_ms, "used_bytes": 120_000_000, "budget_bytes": 2_500_000_000}
+    row |= {"growth_bytes": 2_800_000, "full_ms": now_ms + 86_400_000}
+    with past.store.begin() as connection:
+        connection.execute(disk.insert(), row)
+    watch.refresh()
+    text = client.get("/metrics").get_data(as_text=True)
+    assert "brisa_history_disk_used_bytes 1.2e+08\n" in text
+    assert "brisa_history_disk_budget_bytes 2.5e+09\n" in text
+    assert "brisa_history_disk_growth_bytes_per_day 2.8e+06\n" in text
+    assert "brisa_history_disk_full_timestamp_seconds" in text
+    said = client.get("/system?lang=en").get_data(as_text=True)
+    assert "120.0 MB of 2.5 GB" in said
+    assert "2.8 MB more a day; lasts until 4 May" in said
+    assert "2,8 MB más al día; alcanza hasta el 4 de mayo" in client.get(
+        "/system?lang=es"
+    ).get_data(as_text=True)
 
 
 def test_metrics_have_the_account_while_it_can_be_read(

@@ -208,8 +208,13 @@ def test_a_year_is_summed_up_from_hours_alone(past: Past) -> None:
         query.history(connection, "pi-1", "dht11", ms(BEGIN), ms(BEGIN + timedelta(days=365)), 500)
     assert seen
     from_finer = [one for one in seen if "FROM reading" in one or "FROM minute" in one]
-    first_raw = "SELECT anon_1.id, anon_1.first_ms FROM "
-    assert [one.partition("(")[0] for one in from_finer] == ["SELECT min", first_raw]
+    firsts = [
+        "SELECT min(minute",
+        "SELECT minute.start_s FROM minute",
+        "SELECT anon_1.id, anon_1.f",
+    ]
+    assert [one[: len(first)] for one, first in zip(from_finer, firsts, strict=True)] == firsts
+    assert " LIMIT " in from_finer[1]
 
 
 def statements(connection: Connection) -> list[str]:

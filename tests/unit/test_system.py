@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from broker import __version__
 from broker.contract import Kind, Topic, in_utc_ms
 from gateway.history.account import StreamKey
-from gateway.history.views import AuditView, LostSpan, SensorAudit
+from gateway.history.views import AuditView, DiskView, LostSpan, SensorAudit
 from gateway.history.watch import Seen, Watch
 from gateway.rejections import CAUSES
 from gateway.replicas import ALONE, UNKNOWN
@@ -566,3 +566,11 @@ def test_it_is_looked_at_once_a_second_however_many_ask(told: Told) -> None:
 
 def test_a_query_is_refused() -> None:
     assert make_client(Told()).get(PATH + "?lang=es").status_code == 400
+
+
+def test_the_disk_budget_is_passed_on_only_while_the_database_answers(told: Told) -> None:
+    now = told.clock.now
+    disk = DiskView(as_of=now, used_bytes=5, budget_bytes=10, growth_bytes_per_day=1, full_at=None)
+    seen = stored(told, 10)._replace(disk=disk)
+    assert shown(told, seen).database.disk == disk
+    assert shown(told, seen._replace(problem="away")).database.disk is None
