@@ -82,9 +82,8 @@ class Publisher:
         self.twin = ""
         self._leaving = False
         self._connection = 0  # its number
-        self._open: int | None = (
-            None  # the one that readings may go out on: its recorder has spoken
-        )
+        # the connection that readings may go out on, once its recorder has spoken
+        self._open: int | None = None
         self._clock = clock
         self._topics = Topics(settings.root)
         self._node = settings.node

@@ -210,7 +210,7 @@ def _verdict(
         )
         in_minutes = select(func.sum(minute.c.readings)).join(sensor).where(*name)
         wanted = int(connection.scalar(in_minutes.where(minute.c.start_s >= since_s)) or 0)
-        text += f", {of.stored - rows} removed for their age; {there} since then"
+        text += f", {of.stored - rows} removed by retention; {there} since then"
         text += f", {wanted} by the roll-ups"
         good &= there == wanted
     good &= rows <= of.stored

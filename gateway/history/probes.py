@@ -27,7 +27,11 @@ class RecorderHealth:
         for name, text, total in (
             ("readings", "Readings that were committed, repeated ones too", recorder.readings),
             ("dropped", "Messages for which the queue had no room", recorder.inbox.dropped),
-            ("pruned", "Raw readings removed for their age", recorder.pruned),
+            (
+                "pruned",
+                "Raw readings removed for their age or for the disk budget.",
+                recorder.pruned,
+            ),
             ("refused", "Messages the broker refused", session.refused_total),
             ("connects", "Connections to the broker", session.connects_total),
         ):

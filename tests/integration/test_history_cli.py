@@ -521,7 +521,7 @@ def test_prune_removes_what_is_old_and_the_account_stays(any_database: Database)
     done = history(any_database, "audit", "--streams", "--verify", BRISA_RETENTION_DAYS="5")
     assert done.returncode == 0, done.stdout
     assert re.search(rf"{ONE} +1 +500 +500 +0 +0", done.stdout)
-    assert "200 raw readings, 300 removed for their age" in done.stdout
+    assert "200 raw readings, 300 removed by retention" in done.stdout
     done = history(any_database, "prune", "--days", "0")
     assert (done.returncode, "allowed are 1 to 36500" in done.stderr) == (2, True)
 
