@@ -24,6 +24,8 @@ from pathlib import Path
 MODE = py_compile.PycInvalidationMode.UNCHECKED_HASH
 # What Python imports by itself when a host's name is looked up, and when a template is read.
 CODECS = ("idna", "unicode_escape")
+# What the gateway imports when somebody asks for /metrics; an edge does not have it.
+LATE = ("prometheus_client",)
 
 
 def main(root: Path, packages: list[str]) -> int:
@@ -49,6 +51,9 @@ def main(root: Path, packages: list[str]) -> int:
             # a migration, for one, is imported by its tool alone
             with contextlib.suppress(Exception):
                 importlib.import_module(module.name)
+    for library in LATE if packages else ():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
     for codec in CODECS if packages else ():
         codecs.lookup(codec)
     for source in sorted(_python_s_own()) if packages else ():
