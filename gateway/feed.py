@@ -188,7 +188,8 @@ class Feed:
             limit = f"more than {self._max_pending} at a time"
             self._rejections.count("too_many_topics", limit, overflow)
         self._late_at_s = self._board.tick()
-        # not compared with the version before this pass: who asks the board lets time pass, too
+        # Compared with what viewers were told, not with the version before this pass: a request
+        # to the board may have turned a sensor late meanwhile.
         if self._board.version != self._told_version:
             self._told_version = self._board.version
             self.on_change()
