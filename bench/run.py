@@ -28,7 +28,7 @@ from bench import (
     recording,
     snapshot,
 )
-from bench.processes import BenchError, Broker, mosquitto, spread
+from bench.processes import BenchError, mosquitto, spread
 from bench.stores import databases
 from bench.table import Row, held, table
 
@@ -121,23 +121,28 @@ def live(parts: Collection[str], *, quick: bool) -> list[Row]:
             events = 5 if quick else 15
             found = fanout.measure(broker, viewers=viewers, events=events)
             rows += fanout_rows(found, viewers)
-        rows += page(parts, broker, quick=quick)
-    return rows
+    return rows + page(parts, quick=quick)
 
 
-def page(parts: Collection[str], broker: Broker, *, quick: bool) -> list[Row]:
-    """What a page costs those who look, and many of them the gateway."""
+def page(parts: Collection[str], *, quick: bool) -> list[Row]:
+    """What a page costs those who look, and many of them the gateway.
+
+    Each on a broker of its own: what another part's sensors left retained would be shown, too.
+    """
     rows: list[Row] = []
     if "viewers" in parts:
         print("many viewers", flush=True)
-        found = crowd.measure(broker, crowd.loads(quick=quick), repeats=1 if quick else 3)
+        with mosquitto() as broker:
+            found = crowd.measure(broker, crowd.loads(quick=quick), repeats=1 if quick else 3)
         rows += crowd.rows(found)
     if "weight" in parts:
         print("a first load", flush=True)
-        rows += first_load.rows(first_load.measure(broker, times=2 if quick else 5))
+        with mosquitto() as broker:
+            rows += first_load.rows(first_load.measure(broker, times=2 if quick else 5))
     if "snapshot" in parts:
         print("all sensors at once", flush=True)
-        asked = snapshot.measure(broker, runs=3 if quick else 9, requests=60)
+        with mosquitto() as broker:
+            asked = snapshot.measure(broker, runs=3 if quick else 9, requests=60)
         rows += snapshot.rows(asked)
     return rows
 
