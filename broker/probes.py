@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import socketserver
 import sys
+import threading
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Protocol
@@ -59,7 +60,8 @@ class HealthServer:
     def stop(self) -> None:
         if self._server is not None and self._worker is not None:
             self._worker.stopping.set()
-            self._server.shutdown()
+            # it waits for ever for a thread that has not begun to serve
+            threading.Thread(target=self._server.shutdown, daemon=True).start()
             self._worker.stop()
             self._server.server_close()
 

@@ -115,7 +115,11 @@ class Sensor:
             self.fresh_from_s = now_s
         elif not again or self.fresh_from_s is None:
             self.received_at = None
-            self.age_from = now - timedelta(seconds=age_s) if known else None
+            # the date itself: a difference of seconds may round it to before the year 1
+            at = reading.measured_at
+            if known and self.clock_shared:
+                at = now - timedelta(seconds=age_s)
+            self.age_from = at if known else None
             self.fresh_from_s = now_s - max(0.0, age_s) if known else None
         self.reading = reading
         return True
