@@ -30,7 +30,7 @@ def measure(broker: Broker) -> dict[str, Memory]:
         env = {"PYTHONPYCACHEPREFIX": str(folder / "cache")}
         found[BARE] = memory.part("", env)
         full = folder / "full.db"
-        journal.fill(full)
+        journal.fill(full, NODES[0])
         for _ in range(2):  # the first time compiles
             _, found[EMPTY] = memory.edge(broker, [], {**env, **_settings(folder / "empty.db")})
         with sqlite_database(folder) as database:

@@ -38,6 +38,13 @@ def test_what_follows_from_the_values_is_given_to_a_tenth(told: Told) -> None:
     assert (told.view("silent").dew_point_c, told.view("silent").feels_like_c) == (None, None)
 
 
+def test_a_reading_of_the_first_moment_there_is_is_late(told: Told) -> None:
+    first = datetime(1, 1, 1, tzinfo=UTC)
+    told.clock.now += timedelta(microseconds=4)  # its seconds since then are rounded up
+    told.reading(measured_at=first)
+    assert (told.view().state, told.view().age_from) == ("late", first)
+
+
 def test_a_reading_older_than_three_intervals_is_late_since_then(told: Told) -> None:
     told.health(interval_s=10.0)
     told.reading()

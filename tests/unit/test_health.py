@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.client
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from broker.contract import NodeState, NodeStatus, SensorState
 from broker.probes import HealthServer, _Server
+from broker.worker import Worker
 from edge.health import Health
 from edge.sampler import STALLED_S
 from edge.sensors.base import Cause
@@ -149,6 +151,18 @@ def test_a_fault_of_ours_between_two_answers_does_not_end_the_server(
         assert httpx.get(url, timeout=PATIENCE_S).status_code == 200
     finally:
         server.stop()
+
+
+def test_a_server_that_is_stopped_before_it_has_begun_to_serve_ends(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Worker, "_run", lambda worker: worker.stopping.wait())
+    server = HealthServer(health_of(edge), "127.0.0.1", 0)
+    server.start()
+    stop = threading.Thread(target=server.stop, daemon=True)
+    stop.start()
+    stop.join(PATIENCE_S)
+    assert not stop.is_alive()
 
 
 @pytest.fixture
