@@ -214,6 +214,11 @@ class SensorHealth(_Payload):
     stream: UUID | None = None
     oldest_seq: Seq | None = Field(default=None, description="the oldest that can be sent again")
     newest_seq: Seq | None = None
+    ended: bool | None = Field(
+        default=None,
+        description="the edge ends: no number above newest_seq was given to a reading;"
+        " null: an edge that does not say so",
+    )
     journal: Text = Field(default="", description="what is wrong with the journal; English")
 
 
@@ -237,12 +242,17 @@ class Backfill(_Payload):
 
     With `after` the sender vouches that it has no other reading of the stream between that number
     and the last one here (with no readings at all: none after it): what is missing there is lost.
+    With `gone` it vouches that nobody else has any, either: the stream's journal does not exist.
     """
 
     stream: UUID
     after: int | None = Field(
         default=None, ge=0, le=SEQ_MAX, description="nothing of the stream after it is left out"
     )
+    newest: Seq | None = Field(
+        default=None, description="the highest number that is known to have been published"
+    )
+    gone: bool = Field(default=False, description="the journal that numbered the stream is gone")
     readings: list[Measured] = Field(max_length=MAX_BACKFILL_READINGS)
 
     @model_validator(mode="after")
@@ -267,6 +277,10 @@ class Mark(_Payload):
         default=0, ge=0, description="how many it lacks of those that it knows to exist"
     )
     newest: int = Field(default=0, ge=0, le=SEQ_MAX, description="the highest that is stored")
+    closed: bool = Field(
+        default=False,
+        description="its edge has ended it in order, or its journal is known to be gone",
+    )
     undated: list[Range] = Field(
         default_factory=list,
         max_length=MAX_NAMED_RANGES,

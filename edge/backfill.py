@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from uuid import UUID
 
 from broker.contract import Backfill, Stored
 from broker.session import NotConnectedError
@@ -20,8 +21,8 @@ class Backfiller:
 
     publish: of the publisher; raises NotConnectedError. lock: the publisher's, which guards all of
     it. alone: has no other edge this node's name? speaks: are the sensor's readings published? One
-    whose are not is in the journal only, since it was configured before. per_s: readings a second
-    at most.
+    whose are not is in the journal only, since it was configured before. is_open: has all come
+    that the broker retained? former_gone: see CatchUp. per_s: readings a second at most.
     """
 
     def __init__(
@@ -32,6 +33,8 @@ class Backfiller:
         lock: threading.RLock,
         alone: Callable[[], bool],
         speaks: Callable[[str], bool],
+        is_open: Callable[[], bool],
+        former_gone: bool,
         monotonic_s: Callable[[], float],
         after_s: float,
         per_s: float,
@@ -42,6 +45,8 @@ class Backfiller:
         self._lock = lock
         self._alone = alone
         self._speaks = speaks
+        self._is_open = is_open
+        self._former_gone = former_gone
         self._monotonic_s = monotonic_s
         self._after_s = after_s
         self._per_s = per_s
@@ -67,7 +72,9 @@ class Backfiller:
         """The sensor's; made at the first call."""
         found = self._catch_ups.get(sensor)
         if found is None:
-            found = self._catch_ups[sensor] = CatchUp(sensor, self._journal, after_s=self._after_s)
+            found = self._catch_ups[sensor] = CatchUp(
+                sensor, self._journal, after_s=self._after_s, former_gone=self._former_gone
+            )
             found.start()
         return found
 
@@ -97,6 +104,16 @@ class Backfiller:
         self._wake.set()
         return above
 
+    def heard_published(self, sensor: str, stream: UUID, seq: int) -> int | None:
+        """See CatchUp.heard_published."""
+        if sensor not in self._catch_ups and not self._speaks(sensor):
+            return None
+        return self.of(sensor).heard_published(stream, seq)
+
+    def wake(self) -> None:
+        """Look now for what is to be sent."""
+        self._wake.set()
+
     def disconnected(self) -> None:
         for catch_up in self._catch_ups.values():
             catch_up.disconnected()
@@ -114,6 +131,8 @@ class Backfiller:
 
     def _send(self, sensor: str) -> int:
         with self._lock:
+            if not self._is_open():
+                return 0
             batch = self._catch_ups[sensor].next(self._monotonic_s(), alone=self._alone())
             if batch is None:
                 return 0

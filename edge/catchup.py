@@ -8,6 +8,7 @@ a `stored` that goes back is believed: the recorder alone knows what its databas
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -38,14 +39,22 @@ class _Sent(NamedTuple):
             return mark is not self.mark
         if self.batch.after is None:
             return (mark.undated, mark.lost) != (self.mark.undated, self.mark.lost)
-        return (mark.seq, mark.missing) != (self.mark.seq, self.mark.missing)
+        before = (self.mark.seq, self.mark.missing, self.mark.closed)
+        return (mark.seq, mark.missing, mark.closed) != before
 
 
 class CatchUp:
-    """One sensor's. after_s: so long may a live reading be on its way before it is sent again."""
+    """One sensor's. after_s: so long may a live reading be on its way before it is sent again.
 
-    def __init__(self, sensor: str, journal: Journal, *, after_s: float) -> None:
+    former_gone: are journals that this node had before this one gone for ever?
+    """
+
+    def __init__(
+        self, sensor: str, journal: Journal, *, after_s: float, former_gone: bool = False
+    ) -> None:
         self.sensor = sensor
+        self._former_gone = former_gone
+        self._called_gone: set[UUID] = set()  # on this connection
         self._journal = journal
         self._after_s = after_s
         self._marks: dict[UUID, Mark] | None = None
@@ -78,6 +87,7 @@ class CatchUp:
         self._unanswered.clear()
         self._dateless.clear()
         self._gone.clear()
+        self._called_gone.clear()
 
     def recorder_is_there(self) -> None:
         """There is one; if it has not said a word of this sensor, it has nothing of it."""
@@ -102,6 +112,19 @@ class CatchUp:
         mark = self._marks.get(self._stream) if self._stream is not None else None
         used = max(mark.seq, mark.newest) if mark is not None else 0
         return self._let_out if used > self._let_out else None
+
+    def heard_published(self, stream: UUID, seq: int) -> int | None:
+        """A number that the broker has retained as used. Returns as `heard`."""
+        if stream == self._stream:
+            if seq <= self._let_out:
+                return None
+            self._journal.note_published(self.sensor, stream, seq)
+            return self._let_out
+        newest = {one.stream: one.newest_seq for one in self._journal.streams(self.sensor)}
+        mine = self._journal.held(stream) or (self._former_gone and not self._journal.duplicate)
+        if mine and seq > newest.get(stream, 0):
+            self._journal.note_published(self.sensor, stream, seq)
+        return None
 
     def hurry(self) -> None:
         """There is not much time left: what was not answered goes at once, and is not waited for long."""
@@ -156,6 +179,8 @@ class CatchUp:
         silent = min(self._unanswered[batch.stream], 10)
         wait_s = min(self._longest_s, ANSWER_FIRST_S * 2**silent)
         self._sent = _Sent(batch, self._marks.get(batch.stream), now_s + wait_s)
+        if batch.gone:
+            self._called_gone.add(batch.stream)
         if batch.readings and batch.stream == self._stream:
             self.let_out(batch.stream, batch.readings[-1].seq)
         return batch
@@ -187,16 +212,38 @@ class CatchUp:
                 rows = self._journal.after(one.stream, seq, BATCH_READINGS)
                 if rows:
                     yield Backfill(stream=one.stream, after=seq, readings=rows)
-        newest = {one.stream: one.newest_seq for one in ours}
-        for mark in marks.values() if whole and alone else ():
-            # what a power cut took from an old stream, or a damaged file with all of it
-            over = mark.stream != current and mark.seq >= newest.get(mark.stream, 0)
-            if mark.missing and over:
-                yield Backfill(stream=mark.stream, after=mark.seq, readings=[])
+        if whole and alone:
+            newest = {one.stream: one.newest_seq for one in ours}
+            yield from self._nowhere(marks, newest, current)
         for mark in marks.values() if whole else ():  # called lost, and here: an old card is back
             yield from self._those_of(mark.stream, mark.lost, self._gone)
         for mark in marks.values() if self._synchronised else ():
             yield from self._those_of(mark.stream, mark.undated, self._dateless, dated=True)
+
+    def _nowhere(
+        self, marks: Mapping[UUID, Mark], newest: Mapping[UUID, int], current: UUID | None
+    ) -> Iterator[Backfill]:
+        """What nobody has any more: taken by a power cut, or with a file.
+
+        Of a stream that this journal never held nothing is known: it may be another edge's.
+        """
+        published = self._journal.published(self.sensor)
+        for stream in {**marks, **published}:
+            mark, seq = marks.get(stream), self._seq(stream)
+            if stream == current or seq < newest.get(stream, 0):
+                continue
+            used = published.get(stream)
+            said = functools.partial(Backfill, stream=stream, after=seq, newest=used, readings=[])
+            if self._journal.held(stream):
+                if (mark is not None and mark.missing) or seq < (used or 0):
+                    yield said()
+            elif (
+                self._former_gone
+                and not (mark is not None and mark.closed)
+                and stream not in self._called_gone
+                and not self._journal.duplicate
+            ):
+                yield said(gone=True)
 
     def _those_of(
         self,

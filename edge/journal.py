@@ -164,6 +164,39 @@ class Journal:
         age_ms = [self._ask(JournalDb.now_ms) - row.elapsed_ms for row in rows]
         return max(0, age_ms[0]) / 1000 if age_ms else None
 
+    def published(self, sensor: str) -> dict[UUID, int]:
+        """By stream, the highest number that the broker has shown to be used; of few streams."""
+        return self._ask(
+            lambda db: {uuid: seq for uuid, (of, seq) in db.published.items() if of == sensor}
+        )
+
+    def note_published(self, sensor: str, stream: UUID, seq: int) -> None:
+        """The broker has a reading with this number, which may not be in the file."""
+        self._ask(lambda db: db.note_published(sensor, stream, seq))
+
+    def note_duplicate(self) -> None:
+        """Another edge uses this node's name: what it published is in its own file."""
+        self._ask(JournalDb.note_duplicate)
+
+    def held(self, stream: UUID) -> bool:
+        """Did this file ever number, or have, the stream's readings?
+
+        Of a file that was damaged, nobody can tell what was in it; it may have been any stream, so
+        long as no other edge of this node's name was ever seen.
+        """
+
+        def known(db: JournalDb) -> bool:
+            if stream in db.streams or stream in db.forgotten:
+                return True
+            return bool(db.salvaged or self._to_salvage) and not db.duplicate
+
+        return self._ask(known)
+
+    @property
+    def duplicate(self) -> bool:
+        """Has another edge of this node's name ever been seen?"""
+        return self._ask(lambda db: db.duplicate)
+
     def rows(self) -> int:
         return self._ask(lambda db: sum(stream.rows for stream in db.streams.values()))
 
@@ -256,6 +289,8 @@ class Journal:
         return db
 
     def _use(self, db: JournalDb) -> None:
+        if self._db is not None:
+            db.take_over(self._db)
         self._db = db
         for node in sorted({s.whose.node for s in db.streams.values() if not s.ours and s.rows}):
             log.warning(
@@ -271,8 +306,11 @@ class Journal:
             self._salvage.start()
 
     def _in_memory(self, error: Exception) -> None:
-        self._db = self._make(None, max_bytes=MEMORY_BYTES)
-        self._db.open()
+        memory = self._make(None, max_bytes=MEMORY_BYTES)
+        memory.open()
+        if self._db is not None:
+            memory.take_over(self._db)
+        self._db = memory
         self._retry_at_s = self._clock.monotonic_s() + RETRY_S
         where = getattr(error, "filename", None) or self._path
         self._memory_only = f"readings are kept in memory only: {where}: {said(error)}"

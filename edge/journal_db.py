@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from broker.contract import Reading
 from edge.clock import Clock
@@ -27,6 +27,7 @@ from edge.sensors.base import Sample
 # Rows age out in steps: whole pages are freed at once, and no reading waits for long.
 PRUNE_EVERY, PRUNE_ROWS = 64, 256
 REDATE_ROWS = 5000  # in one step; the next reading brings the next
+REMEMBERED = 100  # streams that are known by no row
 
 
 class JournalDb(JournalFile):
@@ -99,6 +100,27 @@ class JournalDb(JournalFile):
                     self.insert(stream, row)
             self._prune()
 
+    def note_published(self, sensor: str, stream: UUID, seq: int) -> None:
+        """The broker has shown that the number was used; in the file when it returns."""
+        if seq > self.published.get(stream, ("", 0))[1]:
+            self.published.pop(stream, None)
+            self.published[stream] = (sensor, seq)
+            while len(self.published) > REMEMBERED:
+                del self.published[next(iter(self.published))]
+            self.save(clean=False)
+
+    def note_duplicate(self) -> None:
+        """Another edge uses this node's name."""
+        if not self.duplicate:
+            self.duplicate = True
+            self.save(clean=False)
+
+    def take_over(self, other: JournalDb) -> None:
+        """What another database, in whose place this one comes, knew of streams beside its rows."""
+        self.published = {**other.published, **self.published}
+        self.forgotten = [*other.forgotten, *self.forgotten][-REMEMBERED:]
+        self.duplicate |= other.duplicate
+
     def arrived(self, name: str) -> None:
         """All rows of that file were copied in."""
         self.one("UPDATE stream SET state = ? WHERE state = ?", SALVAGED, ARRIVING)
@@ -152,6 +174,8 @@ class JournalDb(JournalFile):
             else:
                 del self.streams[oldest.whose.uuid]
                 self.one("DELETE FROM stream WHERE key = ?", oldest.key)
+                self.forgotten = [*self.forgotten, oldest.whose.uuid][-REMEMBERED:]
+                self.write_state(clean=False)
             limit = None if limit is None else limit - 1
 
     def _too_big(self) -> bool:

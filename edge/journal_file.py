@@ -48,13 +48,19 @@ class JournalFile:
         self.offset_ms = 0  # elapsed = the monotonic clock of this boot + this
         self.created_ms = 0  # elapsed, when the database was made
         self.salvaged: list[str] = []  # files whose rows have all been copied in
+        # by stream, its sensor and the highest number that the broker has shown to be used
+        self.published: dict[UUID, tuple[str, int]] = {}
+        self.forgotten: list[UUID] = []  # streams whose last row aged out, the newest of them
+        self.duplicate = False  # was there ever another edge of this node's name?
         self._clock = clock
         self._wal_pages = wal_pages
         self._sql: sqlite3.Connection | None = None
+        self._as_closed = True
 
     def open(self) -> None:
         if self.path and self.path.exists() and 0 < self.path.stat().st_size < PAGE_BYTES:
             raise Damaged("not even one page")  # which SQLite takes for a new file
+        self._as_closed = self._is_as_closed()  # before SQLite touches it
         # autocommit; nobody else may have it open, so there is nobody to wait for
         self._sql = sqlite3.connect(
             self.path or ":memory:", isolation_level=None, timeout=0, check_same_thread=False
@@ -84,13 +90,19 @@ class JournalFile:
             raise Damaged(str(fault))
         self.offset_ms, self.created_ms = state["offset_ms"], state["created_ms"]
         self.salvaged = state["salvaged"]
+        self.published = {
+            UUID(uuid): (sensor, seq) for uuid, sensor, seq in state.get("published", ())
+        }
+        self.forgotten = [UUID(uuid) for uuid in state.get("forgotten", ())]
+        self.duplicate = state.get("duplicate", False)
         same_boot = state["boot_id"] == self._clock.boot_id() != ""
+        same_file = state.get("inode", self._inode()) == self._inode()
         if same_boot and log_whole is False:
             raise Damaged("its log is broken")
-        ended_in_order = state["clean"] and log_whole is None
-        if not same_boot or not (ended_in_order or log_whole):
-            # The power was cut, or the log is gone, or this is an old copy of the card: readings
-            # that were published may be missing, and their numbers must never be given to others.
+        ended_in_order = state["clean"] and log_whole is None and self._as_closed
+        if not (same_boot and same_file) or not (ended_in_order or log_whole):
+            # The power was cut, or the log is gone, or this is a copy of the file: readings that
+            # were published may be missing, and their numbers must never be given to others.
             self.one("UPDATE stream SET state = ? WHERE state = ?", EARLIER, CURRENT)
         self.load()
         if not same_boot:
@@ -109,19 +121,39 @@ class JournalFile:
             with contextlib.suppress(*FAULTS):
                 if self._sql:
                     self._sql.close()
+                    if clean and self.path:
+                        _witness_of(self.path).write_text(_identity(self.path), encoding="ascii")
             self._sql = None
 
     def save(self, *, clean: bool) -> None:
         """Write down how far the journal is; on the card when it returns."""
+        with self.transaction(durable=True):
+            self.write_state(clean=clean)
+
+    def write_state(self, *, clean: bool) -> None:
+        """The same in a transaction that is under way."""
         state = {
             "boot_id": self._clock.boot_id(),
             "offset_ms": self.offset_ms,
             "created_ms": self.created_ms,
             "salvaged": self.salvaged,
             "clean": clean,
+            "inode": self._inode(),
+            "published": [[str(uuid), *what] for uuid, what in self.published.items()],
+            "forgotten": [str(uuid) for uuid in self.forgotten],
+            "duplicate": self.duplicate,
         }
-        with self.transaction(durable=True):
-            self.one("INSERT OR REPLACE INTO meta VALUES ('state', ?)", packed(state))
+        self.one("INSERT OR REPLACE INTO meta VALUES ('state', ?)", packed(state))
+
+    def _is_as_closed(self) -> bool:
+        """Has nobody touched the file since it was closed? True where that is not known."""
+        witness = _witness_of(self.path) if self.path else None
+        if self.path is None or witness is None or not (self.path.exists() and witness.exists()):
+            return True
+        return witness.read_text(encoding="ascii", errors="replace") == _identity(self.path)
+
+    def _inode(self) -> int:
+        return self.path.stat().st_ino if self.path else 0
 
     def load(self) -> None:
         """Learn what the file holds, by reading all of it once."""
@@ -231,3 +263,14 @@ class JournalFile:
     ) -> list[Row]:
         found = self.sql.execute(f"{SELECT} LIMIT ?", (*ids, synchronised, limit)).fetchall()
         return [restored(stored, stream.whose) for stored in found]
+
+
+def _witness_of(path: Path) -> Path:
+    """The file beside a journal that has the identity it was closed with."""
+    return path.with_name(f"{path.name}.closed")
+
+
+def _identity(path: Path) -> str:
+    """What no copy of the file has, however it is put in its place: the time of its last change."""
+    stat = path.stat()
+    return f"{stat.st_ino} {stat.st_ctime_ns} {stat.st_size}"

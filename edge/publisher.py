@@ -18,6 +18,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from uuid import UUID
 
 from broker import __version__
 from broker.contract import (
@@ -31,6 +32,7 @@ from broker.contract import (
     SensorHealth,
     SensorState,
     Stored,
+    Topic,
     Topics,
     parse_payload,
 )
@@ -81,6 +83,7 @@ class Publisher:
         self.ending = False  # told to stop, and handing over what is left
         self.twin = ""
         self._leaving = False
+        self._ended = False
         self._connection = 0  # its number
         # the connection that readings may go out on, once its recorder has spoken
         self._open: int | None = None
@@ -101,6 +104,8 @@ class Publisher:
             lock=self._lock,
             alone=lambda: not self.twin,
             speaks=self._samplers.__contains__,
+            is_open=lambda: self._open == self._connection,
+            former_gone=settings.former_journals == "gone",
             monotonic_s=clock.monotonic_s,
             after_s=settings.backfill_after_s,
             per_s=settings.backfill_per_s,
@@ -117,6 +122,11 @@ class Publisher:
                 Subscription(self._status_topic, qos=1, no_local=True),
                 # at QoS 0 all that is retained comes before `synchronised`, however many sensors
                 Subscription(self._topics.of_all(Kind.STORED, settings.node), qos=0),
+                # what was published before: by a file that this one is an old copy of, perhaps
+                *(
+                    Subscription(self._topics.of_all(kind, settings.node), qos=0, no_local=True)
+                    for kind in (Kind.READING, Kind.HEALTH)
+                ),
             ],
             on_message=self._heard,
             on_up=self._up,
@@ -152,6 +162,9 @@ class Publisher:
         self._leaving = True
         self.backfiller.stop()
         self._worker.stop(2.0)
+        self._ended = True
+        for name in self._samplers:
+            self._say_health(name)
         self._publish(self._status_topic, self._status(NodeState.OFFLINE))
         if not self.session.stop() and self.session.connects_total:
             log.warning("the broker did not acknowledge everything before the end")
@@ -199,6 +212,7 @@ class Publisher:
             stream=current.stream if current is not None else None,
             oldest_seq=rows.oldest_seq if rows is not None else None,
             newest_seq=rows.newest_seq if rows is not None else None,
+            ended=self._ended,
             journal=self._journal.problem[:500],
         )
 
@@ -229,6 +243,8 @@ class Publisher:
                 self._leave(
                     functools.partial(self._heard_stored, self._connection, topic.sensor, stored)
                 )
+            elif message.retain and message.payload:
+                self._heard_published(topic, message.payload)
         except ContractError as error:
             log.warning("a strange message on %s: %s", message.topic, error)
 
@@ -245,11 +261,28 @@ class Publisher:
             if status.instance != self.twin:  # who came later knows of us only what was retained
                 self._publish(self._status_topic, self._status(NodeState.ONLINE))
             self.twin = status.instance
+            self._leave(self._journal.note_duplicate)
             log.warning(
                 "another edge (%s) calls itself node %s: give one of the two another BRISA_NODE",
                 status.instance,
                 self._node,
             )
+
+    def _heard_published(self, topic: Topic, payload: bytes | bytearray) -> None:
+        """What the broker retained of this node's own: the newest number that was published."""
+        if topic.kind is Kind.READING:
+            reading = parse_payload(Reading, payload)
+            stream, seq = reading.stream, reading.seq
+        elif topic.kind is Kind.HEALTH:
+            health = parse_payload(SensorHealth, payload)
+            if health.stream is None or health.newest_seq is None:
+                return
+            stream, seq = health.stream, health.newest_seq
+        else:
+            return
+        self._leave(
+            functools.partial(self._note_published, self._connection, topic.sensor, stream, seq)
+        )
 
     # ---- in a thread of its own
 
@@ -265,6 +298,7 @@ class Publisher:
             self._open = connection
             for name in self._samplers:
                 self._say_reading(name)
+        self.backfiller.wake()
 
     def _forget_recorder(self) -> None:
         with self._lock:
@@ -276,19 +310,28 @@ class Publisher:
             if connection != self._connection:
                 return
             above = self.backfiller.heard(name, stored)
-            if above is None:
+            if above is not None:
+                self._fork(name, above, "recorder")
+
+    def _note_published(self, connection: int, name: str, stream: UUID, seq: int) -> None:
+        with self._lock:
+            if connection != self._connection:
                 return
-            log.warning(
-                "sensor %s: the recorder has readings past %d that are not of this journal: was an"
-                " old copy of it put back? A new stream begins",
-                name,
-                above,
-            )
-            self._journal.fork(name, above)
-            self.backfiller.of(name).start()
-            self._newest.pop(name, None)  # it has another number by now: back-fill sends it
-            if name in self._samplers:
-                self._say_health(name)
+            above = self.backfiller.heard_published(name, stream, seq)
+            if above is not None:
+                self._fork(name, above, "broker")
+
+    def _fork(self, name: str, above: int, who: str) -> None:
+        log.warning(
+            "sensor %s: the %s has readings past %d that are not of this journal: was an old copy"
+            " of it put back? A new stream begins",
+            *(name, who, above),
+        )
+        self._journal.fork(name, above)
+        self.backfiller.of(name).start()
+        self._newest.pop(name, None)  # it has another number by now: back-fill sends it
+        if name in self._samplers:
+            self._say_health(name)
 
     # ---- what they share
 

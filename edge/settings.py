@@ -57,6 +57,14 @@ class EdgeSettings(BrokerSettings):
     journal_days: Annotated[
         float, Field(gt=0, le=3650, description="how long readings are kept in it, days")
     ] = 7.0
+    former_journals: Annotated[
+        Literal["kept", "gone"],
+        Field(
+            description="journals that this node had before its file: kept, or gone for ever, so"
+            " that what the recorder lacks of them is lost. gone: where the file ends with its pod,"
+            " or for one start after a card was replaced"
+        ),
+    ] = "kept"
     journal_bytes: Annotated[
         int, Field(ge=65536, le=2**40, description="its size in bytes; the oldest go beyond that")
     ] = 64 * 1024 * 1024

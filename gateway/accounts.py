@@ -66,8 +66,9 @@ class Accounts:
         if seen is None or seen.problem or seen.audit is None or not seen.audit.sensors:
             return None
         sensors = seen.audit.sensors
-        stored, missing, lost = (
-            sum(getattr(one, what) for one in sensors) for what in ("stored", "missing", "lost")
+        stored, missing, lost, open_ends = (
+            sum(getattr(one, what) for one in sensors)
+            for what in ("stored", "missing", "lost", "open_ends")
         )
         language = locale.current().language
         since = min((one.first_at for one in sensors if one.first_at is not None), default=None)
@@ -83,7 +84,7 @@ class Accounts:
                 day=day,
             )
         ]
-        if not missing and not lost:
+        if not missing and not lost and not open_ends:
             text = gettext("Nothing lost: %(account)s", account=_lower(said[0]))
             return Summary("whole", text)
         if missing:
@@ -101,7 +102,9 @@ class Accounts:
                     "%(n)s was lost.", "%(n)s were lost.", lost, n=formats.whole(lost, language)
                 )
             )
-        return Summary("lost" if lost else "missing", " ".join(said))
+        if open_ends:
+            said.append(gettext("The last readings of a journal that was removed may be lost."))
+        return Summary("lost" if lost or open_ends else "missing", " ".join(said))
 
 
 def _lower(text: str) -> str:

@@ -185,15 +185,14 @@ class _Collector:
                     disk.full_at.timestamp(),
                 )
         for name, means in (
-            ("stored", "readings ever stored"),
-            ("missing", "readings that the node is still to send"),
-            ("lost", "readings that will not come any more"),
+            ("stored_readings", "readings ever stored"),
+            ("missing_readings", "readings that the node is still to send"),
+            ("lost_readings", "readings that will not come any more"),
+            ("open_ends", "Journals removed before their last readings were handed over."),
         ):
-            family = GaugeMetricFamily(
-                f"brisa_history_{name}_readings", means, labels=["node", "sensor"]
-            )
+            family = GaugeMetricFamily(f"brisa_history_{name}", means, labels=["node", "sensor"])
             for one in seen.audit.sensors if seen.audit is not None and up else ():
-                family.add_metric((one.node, one.sensor), getattr(one, name))
+                family.add_metric((one.node, one.sensor), getattr(one, name.split("_readings")[0]))
             yield family
 
     def _gateway(self) -> Iterator[Metric]:

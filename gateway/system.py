@@ -215,6 +215,9 @@ def _of_the_history(
                 gaps=one.gaps,
                 noted_at=_iso(noted_at),
             )
+        if one.open_ends:
+            subject = f"{one.node}/{one.sensor}"
+            yield _problem(Code.JOURNAL_GONE, WARNING, subject, journals=one.open_ends)
         if one.missing:
             subject = f"{one.node}/{one.sensor}"
             yield _problem(Code.READINGS_MISSING, INFO, subject, readings=one.missing)

@@ -213,6 +213,19 @@ def _readings_lost(words: _Words) -> _Said:
     )
 
 
+def _journal_gone(words: _Words) -> _Said:
+    return (
+        ngettext(
+            "A journal of %(sensor)s was removed before its last readings were handed over.",
+            "%(n)s journals of %(sensor)s were removed before their last readings were handed over.",
+            words.number("journals"),
+            n=words.whole("journals"),
+            sensor=words.subject,
+        ),
+        gettext("Nobody knows how many were lost. Keep the journal outside of the edge's pod."),
+    )
+
+
 def _sensor_retrying(words: _Words) -> _Said:
     return (
         gettext("%(sensor)s does not answer%(since)s.", sensor=words.subject, since=words.since),
@@ -316,6 +329,7 @@ _SENTENCES: dict[Code, Callable[[_Words], _Said]] = {
     Code.SENSOR_BROKEN: _sensor_broken,
     Code.JOURNAL_TROUBLE: _journal_trouble,
     Code.READINGS_LOST: _readings_lost,
+    Code.JOURNAL_GONE: _journal_gone,
     Code.SENSOR_RETRYING: _sensor_retrying,
     Code.SENSOR_LATE: _sensor_late,
     Code.CLOCK_NOT_SYNCHRONISED: _clock_not_synchronised,

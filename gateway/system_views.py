@@ -33,6 +33,7 @@ class Code(StrEnum):
     SENSOR_BROKEN = "sensor_broken"
     JOURNAL_TROUBLE = "journal_trouble"
     READINGS_LOST = "readings_lost"
+    JOURNAL_GONE = "journal_gone"
     SENSOR_RETRYING = "sensor_retrying"
     SENSOR_LATE = "sensor_late"
     CLOCK_NOT_SYNCHRONISED = "clock_not_synchronised"

@@ -51,6 +51,7 @@ class Totals(NamedTuple):
     missing: int
     lost: int
     gaps: int
+    open_ends: int
 
 
 def audit(connection: Connection) -> Audit:
@@ -76,6 +77,7 @@ def audit(connection: Connection) -> Audit:
                 missing=row.missing,
                 lost=row.lost,
                 gaps=row.gaps,
+                open_ends=row.open_ends,
                 first_at=_first_at(row),
                 newest_at=None if at_ms is None else moment(at_ms),
                 lost_spans=lost[row.id],
@@ -119,8 +121,11 @@ def recounted(connection: Connection, node: str, name: str) -> Totals:
     """The sums of a sensor, made anew from the ranges of all its streams."""
     mine = sensor.c.node == node, sensor.c.name == name
     # added up here: what somebody made up may be more than a database can count
-    newest = connection.scalars(select(stream.c.newest_seq).join_from(stream, sensor).where(*mine))
-    exist = sum(newest)
+    ends = select(stream.c.newest_seq, stream.c.open_end).join_from(stream, sensor).where(*mine)
+    exist = open_ends = 0
+    for newest_seq, open_end in connection.execute(ends):
+        exist += newest_seq
+        open_ends += open_end
     numbers: Counter[str] = Counter()
     ranges: Counter[str] = Counter()
     for row in connection.execute(_SUMS.join_from(span, stream).join(sensor).where(*mine)):
@@ -131,6 +136,7 @@ def recounted(connection: Connection, node: str, name: str) -> Totals:
         missing=exist - numbers.total(),
         lost=numbers[LOST],
         gaps=ranges[LOST],
+        open_ends=open_ends,
     )
 
 
@@ -260,6 +266,7 @@ def _stream(
         missing=row.missing,
         lost=lost_total,
         gaps=lost.ranges if lost else 0,
+        open_end=bool(row.open_end),
         lost_spans=lost_spans,
     )
 

@@ -178,7 +178,7 @@ def _audit(store: Store, settings: HistorySettings, options: argparse.Namespace)
         verdicts = [_verdict(connection, one, settings) for one in view.sensors if options.verify]
     for _, text in verdicts:
         print(text, file=sys.stderr if options.json else sys.stdout)
-    whole = not any(one.missing or one.lost for one in view.sensors)
+    whole = not any(one.missing or one.lost or one.open_ends for one in view.sensors)
     return 0 if whole and all(good for good, _ in verdicts) else 1
 
 
@@ -215,7 +215,7 @@ def _verdict(
         good &= there == wanted
     good &= rows <= of.stored
     text += f"; {of.stored} by the account, {in_rollups} by the roll-ups"
-    sums = account.Totals(of.stored, of.missing, of.lost, of.gaps)
+    sums = account.Totals(of.stored, of.missing, of.lost, of.gaps, of.open_ends)
     if sums != (counted := account.recounted(connection, of.node, of.sensor)):
         text += f"; {_numbers(sums)} by the sums, {_numbers(counted)} by the ranges"
         good = False
@@ -246,6 +246,8 @@ def _show(pages: Iterator[StreamsView]) -> None:
                 print(f"    lost: {_lost(gap)}")
             if more := each.gaps - len(each.lost_spans):
                 print(f"    lost: {more} more ranges, noted before these")
+            if each.open_end:
+                print(f"    its journal is gone: readings after {each.last_seq} may be lost")
 
 
 def _lost(gap: LostSpan) -> str:

@@ -45,6 +45,7 @@ class Sums(NamedTuple):
     missing: int
     lost: int
     gaps: int
+    open_ends: int
 
 
 class Note(NamedTuple):
@@ -70,13 +71,22 @@ class Ledger:
     """Made from the rows of one stream; `rows` gives them back as they are to be.
 
     newest_seq: the highest number that exists, as far as is known. room: shared by a node's
-    streams; these rows are counted in it already.
+    streams; these rows are counted in it already. ended_seq: the number that the stream's edge
+    ended in order with; 0: it has not; None: it is one that does not say so. open_end: is its journal gone, and the number it ended with unknown?
     """
 
     def __init__(
-        self, rows: Iterable[Row] = (), newest_seq: int = 0, room: Room | None = None
+        self,
+        rows: Iterable[Row] = (),
+        newest_seq: int = 0,
+        room: Room | None = None,
+        *,
+        ended_seq: int | None = None,
+        open_end: bool = False,
     ) -> None:
         self.newest_seq = newest_seq
+        self.ended_seq = ended_seq
+        self.open_end = open_end
         self._room = Room() if room is None else room
         self.stored, self.lost, self.undated = Spans(), Spans(), Spans()
         kinds = {STORED: self.stored, LOST: self.lost, UNDATED: self.undated}
@@ -153,6 +163,10 @@ class Ledger:
         self._room.pieces += self.pieces() - pieces
         return True
 
+    def journal_is_gone(self) -> None:
+        """Readings after the newest may have been in it, unless its edge ended in order."""
+        self.open_end = self.ended_seq is not None and self.ended_seq < self.newest_seq
+
     def _note(self, first: int, note: Note) -> None:
         self._notes[first] = note
         self._fresh.add(first)
@@ -194,6 +208,7 @@ class Ledger:
             missing=self.missing(),
             lost=self.lost.total(),
             gaps=len(self.lost),
+            open_ends=int(self.open_end),
         )
 
     def lost_ms(self) -> int | None:

@@ -81,9 +81,16 @@ def _mark(row: AnyRow, spans: Mapping[str, list[Range]]) -> Mark:
         seq=row.watermark,
         missing=row.missing,
         newest=stored[-1][1] if stored else 0,
+        closed=_is_closed(row),
         undated=spans.get(UNDATED, [])[-MAX_NAMED_RANGES:],
         lost=spans.get(LOST, [])[-MAX_NAMED_RANGES:],
     )
+
+
+def _is_closed(row: AnyRow) -> bool:
+    """Is nothing to come of it, and known whether its end is?"""
+    in_order = row.ended_seq is not None and row.ended_seq >= row.newest_seq
+    return bool(row.open_end) or (in_order and not row.missing)
 
 
 def chunks(values: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:

@@ -106,7 +106,11 @@ def _forget(connection: Connection, row: AnyRow) -> None:
     left = sa.select(reading.c.seq).where(reading.c.stream_id == row.id).limit(1)
     if connection.execute(newer).first() is None and connection.execute(left).first() is None:
         ranges = connection.execute(sa.select(span).where(span.c.stream_id == row.id))
-        sums = Ledger((Row(*one[1:]) for one in ranges), row.newest_seq).sums()._asdict()
+        sums = (
+            Ledger((Row(*one[1:]) for one in ranges), row.newest_seq, open_end=bool(row.open_end))
+            .sums()
+            ._asdict()
+        )
         less = {name: sensor.c[name] - number for name, number in sums.items()}
         connection.execute(sensor.update().values(less).where(sensor.c.id == row.sensor_id))
         connection.execute(span.delete().where(span.c.stream_id == row.id))

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 AnyRow = Row[*tuple[Any, ...]]
 # The newest of migrations/versions, so that Alembic is only imported where there is work for it.
-HEAD = "0003"
+HEAD = "0004"
 
 # A node that never had a network counts from 1970, or from when its system was built: no date.
 NO_CLOCK_BEFORE_MS = 1_577_836_800_000  # 2020
@@ -54,7 +54,7 @@ sensor = Table(
     # The sums of its streams' ranges, written with them: an audit reads one row a sensor.
     *(
         Column(name, BigInteger, nullable=False, server_default="0")
-        for name in ("stored", "missing", "lost", "gaps")
+        for name in ("stored", "missing", "lost", "gaps", "open_ends")
     ),
     UniqueConstraint("node", "name", name="sensor_node_name"),
     **_MYSQL,
@@ -73,6 +73,10 @@ stream = Table(
     Column("watermark", BigInteger, nullable=False, default=0),
     Column("missing", BigInteger, nullable=False, default=0),
     Column("lost_ms", BigInteger),  # when one of its lost ranges was last added to
+    # The number that its edge ended in order with (0: it has not; null: it does not say); and 1
+    # if its journal is gone, and it had not ended in order.
+    Column("ended_seq", BigInteger),
+    Column("open_end", Integer, nullable=False, server_default="0"),
     UniqueConstraint("sensor_id", "uuid", name="stream_sensor_uuid"),
     Index("stream_missing", "sensor_id", "missing"),
     Index("stream_heard", "sensor_id", "last_heard_ms"),

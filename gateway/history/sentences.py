@@ -27,7 +27,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
 
 def state(audit: SensorAudit) -> str:
     """The key of its word and of its shape: `whole`, `missing`, `lost` or `none`."""
-    if audit.lost:
+    if audit.lost or audit.open_ends:
         return "lost"
     return "missing" if audit.missing else "whole" if audit.stored else "none"
 
@@ -57,6 +57,15 @@ def sentence(audit: SensorAudit, language: str, now: datetime) -> list[str]:
             more,
         )
         said.append(text % {"num": whole(more, language), "lost": whole(audit.lost, language)})
+    if n := audit.open_ends:
+        text = ngettext(
+            "A journal was removed before its last readings were handed over: nobody knows how many"
+            " there were.",
+            "%(num)s journals were removed before their last readings were handed over: nobody knows"
+            " how many there were.",
+            n,
+        )
+        said.append(text % {"num": whole(n, language)})
     return said
 
 
@@ -64,7 +73,7 @@ def _stored(audit: SensorAudit, language: str, now: datetime) -> str:
     n, texts = audit.stored, catalogue(language)
     if not n:
         return texts.gettext("No reading is stored yet.")
-    if audit.missing or audit.lost:
+    if audit.missing or audit.lost or audit.open_ends:
         text = texts.ngettext(
             "%(num)s reading since %(day)s is stored.",
             "%(num)s readings since %(day)s are stored.",

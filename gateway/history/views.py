@@ -72,6 +72,11 @@ class StreamAudit(_View):
     missing: int = Field(description="not here yet: the node is to send them again")
     lost: int
     gaps: int = Field(description="of how many ranges `lost` is the sum")
+    open_end: bool = Field(
+        default=False,
+        description="its journal is gone, and nobody knows whether readings above `last_seq` were"
+        " in it",
+    )
     lost_spans: list[LostSpan] = Field(description="the newest of them, newest first")
 
 
@@ -93,6 +98,11 @@ class SensorAudit(_View):
     missing: int
     lost: int
     gaps: int
+    open_ends: int = Field(
+        default=0,
+        description="streams whose journal is gone, and of which nobody knows whether readings"
+        " above the last one known were in it",
+    )
     first_at: Moment | None = Field(
         description="the minute of the first reading; its hour, once there are no more minutes of it"
     )

@@ -104,7 +104,11 @@ class _Stream:
     def __init__(self, row: AnyRow, account: Sequence[Row], room: Room) -> None:
         self.id: int = row.id
         self.sensor_id: int = row.sensor_id
-        self.ledger = Ledger(account, row.newest_seq, room)
+        self.ledger = Ledger(
+            *(account, row.newest_seq, room),
+            ended_seq=row.ended_seq,
+            open_end=bool(row.open_end),
+        )
         self.before = set(account)
         self.sums_before = self.ledger.sums()
         # by seq: measured_ms, synchronised, temperature_c, humidity_pct, source
@@ -134,11 +138,18 @@ class _Stream:
             case Reading():
                 return self.take(said)
             case Backfill(after=after, readings=readings):
+                ledger.newest_seq = max(ledger.newest_seq, said.newest or 0)
                 whole = sum(self.take(one) for one in readings) == len(readings)
                 last = readings[-1].seq if readings else ledger.newest_seq
+                if said.gone:
+                    ledger.journal_is_gone()
+                elif readings:
+                    ledger.open_end = False
                 return whole and (after is None or ledger.lose(after + 1, last, now_ms))
             case SensorHealth(oldest_seq=oldest, newest_seq=newest):
                 ledger.newest_seq = max(ledger.newest_seq, newest or 0, oldest or 0)
+                if said.ended is not None:
+                    ledger.ended_seq = (newest or 0) if said.ended else ledger.ended_seq or 0
                 gone = oldest - 1 if oldest else newest or 0  # no oldest: it keeps nothing
                 return ledger.lose(1, gone, now_ms)
 
@@ -322,7 +333,12 @@ class _Transaction:
                 "missing": ledger.missing(),
                 "lost_ms": ledger.lost_ms(),
             }
-            heard = {"last_heard_ms": self._now_ms, "newest_seq": ledger.newest_seq}
+            heard = {
+                "last_heard_ms": self._now_ms,
+                "newest_seq": ledger.newest_seq,
+                "ended_seq": ledger.ended_seq,
+                "open_end": int(ledger.open_end),
+            }
             heads.append({"of": one.id, **heard, **known})
         upsert(self._connection, span, come)
         if heads:

@@ -12,6 +12,8 @@ from broker.contract import (
     Kind,
     Mark,
     Measured,
+    NodeState,
+    NodeStatus,
     Reading,
     SensorHealth,
     Stored,
@@ -76,6 +78,7 @@ class Ear:
         self.marks: dict[Stream, Mark] = {}  # the newest of each stream
         self.said: list[tuple[str, str, Stored]] = []  # all of them, in order
         self.health: dict[tuple[str, str], SensorHealth] = {}
+        self.statuses: list[NodeState] = []  # of any node, in order
         self.strange: list[str] = []
         self.changed = threading.Condition()
         self._topics = Topics()
@@ -120,6 +123,8 @@ class Ear:
             self.said.append((node, sensor, stored))
             for mark in (stored, *stored.earlier):
                 self.marks[Stream(node, sensor, str(mark.stream))] = mark
+        elif kind is Kind.STATUS:
+            self.statuses.append(parse_payload(NodeStatus, payload).state)
         elif kind is Kind.HEALTH:
             self.health[node, sensor] = parse_payload(SensorHealth, payload)
 

@@ -74,13 +74,23 @@ def live(uuid: UUID, one: Measured, sensor: str = "dht11", node: str = "pi-1") -
 
 
 def again(
-    uuid: UUID, *readings: Measured, after: int | None = None, sensor: str = "dht11"
+    uuid: UUID,
+    *readings: Measured,
+    after: int | None = None,
+    sensor: str = "dht11",
+    newest: int | None = None,
+    gone: bool = False,
 ) -> Heard:
-    return Heard("pi-1", sensor, Backfill(stream=uuid, after=after, readings=list(readings)))
+    said = Backfill(stream=uuid, after=after, readings=list(readings), newest=newest, gone=gone)
+    return Heard("pi-1", sensor, said)
 
 
 def health(
-    uuid: UUID | None, oldest: int | None = None, newest: int | None = None, interval_s: float = 5
+    uuid: UUID | None,
+    oldest: int | None = None,
+    newest: int | None = None,
+    interval_s: float = 5,
+    ended: bool | None = None,
 ) -> Heard:
     said = SensorHealth.model_validate(
         {
@@ -92,6 +102,7 @@ def health(
             "stream": uuid,
             "oldest_seq": oldest,
             "newest_seq": newest,
+            "ended": ended,
         },
         strict=False,
     )
@@ -115,6 +126,13 @@ class Account:
     rows: dict[int, Row] = field(default_factory=dict)
     lost: set[int] = field(default_factory=set)
     newest: int = 0
+    ended: int | None = None
+    open_end: bool = False
+
+    @property
+    def closed(self) -> bool:
+        whole = len(self.rows.keys() | self.lost) == self.newest
+        return self.open_end or (whole and self.ended is not None and self.ended >= self.newest)
 
     def hear(self, one: Measured) -> None:
         self.newest = max(self.newest, one.seq)
@@ -127,6 +145,25 @@ class Account:
         elif one.clock_synchronised and not row.right:
             row.right = True
             row.ms = row.ms if row.pruned else ms
+
+    def sent_again(self, said: Backfill) -> None:
+        self.newest = max(self.newest, said.newest or 0)
+        for one in said.readings:
+            self.hear(one)
+        if said.gone:
+            self.open_end = self.ended is not None and self.ended < self.newest
+        elif said.readings:
+            self.open_end = False
+        if said.after is not None:
+            last = said.readings[-1].seq if said.readings else self.newest
+            self.lose(said.after + 1, last)
+
+    def told_of(self, said: SensorHealth) -> None:
+        oldest, newest = said.oldest_seq, said.newest_seq
+        self.newest = max(self.newest, oldest or 0, newest or 0)
+        self.lose(1, oldest - 1 if oldest else newest or 0)
+        if said.ended is not None:
+            self.ended = newest or 0 if said.ended else self.ended or 0
 
     def lose(self, first: int, last: int) -> None:
         self.lost |= set(range(first, last + 1)) - self.rows.keys()
@@ -155,15 +192,9 @@ class Model:
             if isinstance(said, Reading):
                 account.hear(said)
             elif isinstance(said, Backfill):
-                for one in said.readings:
-                    account.hear(one)
-                if said.after is not None:
-                    last = said.readings[-1].seq if said.readings else account.newest
-                    account.lose(said.after + 1, last)
+                account.sent_again(said)
             else:
-                oldest, newest = said.oldest_seq, said.newest_seq
-                account.newest = max(account.newest, oldest or 0, newest or 0)
-                account.lose(1, oldest - 1 if oldest else newest or 0)
+                account.told_of(said)
 
     def prune(self, before_ms: int) -> int:
         old = [
@@ -248,6 +279,7 @@ class Model:
             assert said.stream == self.current[key]
         marks: list[Mark] = [said, *said.earlier]
         assert {mark.stream for mark in marks} == mine.keys()
+        assert all(mark.closed is mine[mark.stream].closed for mark in marks)
         assert len(marks) == len(mine)
         for mark in marks:
             account = mine[mark.stream]
@@ -280,10 +312,13 @@ def batches(rng: random.Random, numbers: int) -> list[Heard]:
                 after = rng.choice([None, rng.randint(0, seqs[0] - 1)])
                 batch.append(again(uuid, *map(one, seqs), after=after, sensor=name))
             case 5:
-                batch.append(again(uuid, after=first, sensor=name))
+                newest = rng.choice([None, first + rng.randint(0, 9)])
+                gone = rng.random() < 0.5
+                batch.append(again(uuid, after=first, sensor=name, newest=newest, gone=gone))
             case _:
                 newest = rng.choice([None, first + rng.randint(0, 9)])
-                batch.append(health(uuid, rng.choice([None, first]), newest))
+                ended = rng.choice([None, False, True])
+                batch.append(health(uuid, rng.choice([None, first]), newest, ended=ended))
     return batch
 
 
@@ -293,7 +328,7 @@ def sums_are_of_the_ranges(store: Store) -> None:
     of_streams = sa.select(stream.c.lost_ms, noted).join_from(stream, span, isouter=True)
     with store.read() as connection:
         for row in connection.execute(sa.select(sensor)).all():
-            sums = Totals(row.stored, row.missing, row.lost, row.gaps)
+            sums = Totals(row.stored, row.missing, row.lost, row.gaps, row.open_ends)
             assert sums == recounted(connection, row.node, row.name)
         for lost_ms, noted_ms in connection.execute(of_streams.group_by(stream.c.id)):
             assert lost_ms == noted_ms

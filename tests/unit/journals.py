@@ -108,3 +108,11 @@ def killed(path: Path, to: Path) -> Path:
         if path.with_name(name).exists():
             (to / name).write_bytes(path.with_name(name).read_bytes())
     return to / path.name
+
+
+def put_back(left: Path, path: Path) -> Path:
+    """What `killed` took, in the very files that it was taken from: no copy, for the journal."""
+    for name in (path.name, f"{path.name}-wal"):
+        if (left.parent / name).exists():
+            path.with_name(name).write_bytes((left.parent / name).read_bytes())
+    return path

@@ -99,6 +99,8 @@ def started(tmp_path: Path, clock: SetClock, line: Line) -> Iterator[Make]:
                 lock=threading.RLock(),
                 alone=line.alone,
                 speaks=lambda sensor: sensor != "gone",
+                is_open=lambda: True,
+                former_gone=False,
                 monotonic_s=clock.monotonic_s,
                 after_s=5.0,
                 per_s=PER_S,
@@ -169,16 +171,20 @@ def test_a_sensor_whose_readings_cannot_be_sent_ends_nothing_and_holds_up_no_oth
 
 def test_while_another_edge_has_its_name_nothing_is_called_lost(line: Line, started: Make) -> None:
     line.twin, line.look_s = True, 0.01
-    backfiller, streams = started({"a": 1})
-    theirs = Mark(stream=uuid4(), seq=7, missing=2)
-    backfiller.heard("a", Stored(stream=streams["a"], seq=1, earlier=[theirs]))
+    backfiller, streams = started({"a": 3})
+    old = Mark(stream=streams["a"], seq=1, missing=2)
+    with backfiller._lock:
+        backfiller._journal.fork("a", 1)
+        new = backfiller._journal.current("a")
+    assert new is not None
+    backfiller.heard("a", Stored(stream=new.stream, seq=2, earlier=[old]))
     # what comes of a look comes before the next; one may have begun before the word
     line.asked = queue.Queue()
     for _ in range(3):
         line.asked.get(timeout=PATIENCE_S)
     assert line.happened.empty()
     line.twin = False
-    assert line.next() == ("a", Backfill(stream=theirs.stream, after=7, readings=[]))
+    assert line.next() == ("a", Backfill(stream=old.stream, after=1, readings=[]))
 
 
 def test_without_a_connection_what_was_heard_no_longer_counts(line: Line, started: Make) -> None:

@@ -58,6 +58,7 @@ class Database:
 
     def __init__(self) -> None:
         self.accounts: dict[UUID, tuple[set[Row], int]] = {}
+        self.ends: dict[UUID, tuple[int | None, bool]] = {}
         self.rows: dict[tuple[UUID, int], Measured] = {}
         self.current: UUID | None = None
 
@@ -74,12 +75,16 @@ class Database:
                 fields = reading.model_dump(exclude={"stream"})
                 self.rows[said.stream, reading.seq] = Measured(**fields)
         self.accounts[said.stream] = (one.ledger.rows(), one.ledger.newest_seq)
+        self.ends[said.stream] = (one.ledger.ended_seq, one.ledger.open_end)
         if not isinstance(said, Backfill):
             self.current = said.stream
 
     def _stream(self, stream: UUID) -> _Stream:
         rows, newest = self.accounts.get(stream, (set(), 0))
-        head: Any = SimpleNamespace(id=1, sensor_id=1, newest_seq=newest)
+        ended_seq, open_end = self.ends.get(stream, (None, False))
+        head: Any = SimpleNamespace(
+            id=1, sensor_id=1, newest_seq=newest, ended_seq=ended_seq, open_end=open_end
+        )
         return _Stream(head, sorted(rows), Room())
 
     def stored(self) -> Stored | None:
@@ -128,6 +133,7 @@ class Story(RuleBasedStateMachine):
         self.number = 0
         self.journal = self._opened()
         self.cards: list[Path] = []  # copies of it
+        self.retained: Reading | None = None  # by the broker, which forgets nothing
         self.backup: Database | None = None
         self.unheard = False  # is the card an old one, and the recorder has not told us?
 
@@ -176,6 +182,7 @@ class Story(RuleBasedStateMachine):
             self.made[self.number] = None
             if self.connected:
                 self.catch_up.published(reading)
+                self.retained = reading
                 if arrives:
                     self._send(reading)
 
@@ -184,6 +191,9 @@ class Story(RuleBasedStateMachine):
         self.connected = True
         self.unheard = False
         self._hear()
+        if self.retained is not None:
+            above = self.catch_up.heard_published(self.retained.stream, self.retained.seq)
+            self._fork_if(above)
         self._say_health()
 
     @rule()
@@ -319,13 +329,15 @@ class Story(RuleBasedStateMachine):
             assert not {seq for of, seq in kept if of == stream} & self.database.lost(stream)
         told = self.database.stored()
         assert told is not None
-        assert told.missing == 0
-        assert all(mark.missing == 0 for mark in told.earlier)
+        # of a stream that was only ever on another card, nothing is called lost
+        held = [mark for mark in (told, *told.earlier) if self.journal.held(mark.stream)]
+        assert all(mark.missing == 0 for mark in held)
         assert journalled <= stored
 
     def _whole(self) -> bool:
         told = self.database.stored()
-        missing = sum(mark.missing for mark in (told, *told.earlier)) if told else 0
+        marks = (told, *told.earlier) if told else ()
+        missing = sum(mark.missing for mark in marks if self.journal.held(mark.stream))
         return not missing and all(self._has(*kept) for kept in self._kept_by_key().items())
 
     def _has(self, key: tuple[UUID, int], row: Measured) -> bool:
@@ -366,7 +378,9 @@ class Story(RuleBasedStateMachine):
         stored = self.database.stored()
         if stored is None or not self.connected:
             return
-        above = self.catch_up.heard(parse_payload(Stored, stored.to_json()))
+        self._fork_if(self.catch_up.heard(parse_payload(Stored, stored.to_json())))
+
+    def _fork_if(self, above: int | None) -> None:
         if above is not None:
             self.journal.fork("s", above)
             self.catch_up.start()
@@ -472,18 +486,44 @@ def test_one_batch_at_a_time_and_patience_grows_with_silence(
         assert third.after == 100
 
 
-def test_of_an_old_stream_that_is_not_here_it_says_that_nothing_is_left(
+def test_of_an_old_stream_of_its_own_it_says_that_nothing_more_is_here(
     tmp_path: Path, clock: SetClock
 ) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        stream = add(kept, clock, 7, "s")[0].stream
+    clock.reboot()
     with journal(tmp_path / "j.db", clock) as kept:
         (reading,) = add(kept, clock, 1, "s")
         catch_up = CatchUp("s", kept, after_s=AFTER_S)
         catch_up.published(reading)
-        old = Mark(stream=uuid4(), seq=7, missing=2)
+        old = Mark(stream=stream, seq=7, missing=2)
         catch_up.heard(mark(reading.stream, 1, earlier=[old]))
         assert catch_up.next(clock.now_s, alone=False) is None  # it may be the other's
         assert catch_up.next(clock.now_s) == Backfill(stream=old.stream, after=7, readings=[])
         catch_up.heard(mark(reading.stream, 1, earlier=[old.model_copy(update={"missing": 0})]))
+        assert catch_up.next(clock.now_s) is None
+
+
+@pytest.mark.parametrize("former_gone", [False, True])
+def test_a_stream_that_this_journal_never_held_is_gone_only_if_its_journal_is(
+    tmp_path: Path, clock: SetClock, former_gone: bool
+) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        (reading,) = add(kept, clock, 1, "s")
+        catch_up = CatchUp("s", kept, after_s=AFTER_S, former_gone=former_gone)
+        catch_up.published(reading)
+        theirs = Mark(stream=uuid4(), seq=7, missing=2)
+        closed = Mark(stream=uuid4(), seq=9, closed=True)
+        catch_up.heard_published(theirs.stream, 12)
+        catch_up.heard(mark(reading.stream, 1, earlier=[theirs, closed]))
+        assert catch_up.next(clock.now_s, alone=False) is None
+        gone = Backfill(stream=theirs.stream, after=7, newest=12, gone=True, readings=[])
+        assert catch_up.next(clock.now_s) == (gone if former_gone else None)
+        clock.pass_(ANSWER_LONGEST_S)  # a recorder that does not know `gone` does not answer
+        assert catch_up.next(clock.now_s) is None
+        catch_up.disconnected()
+        kept.note_duplicate()  # another edge of this name: its file may be there
+        catch_up.heard(mark(reading.stream, 1, earlier=[theirs]))
         assert catch_up.next(clock.now_s) is None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +19,17 @@ from broker.contract import Measured, Reading
 from edge import journal_db
 from edge.clock import Clock
 from edge.journal import Journal, StreamInfo
-from tests.unit.journals import START, SetClock, add, everything, journal, kept, killed, make
+from tests.unit.journals import (
+    START,
+    SetClock,
+    add,
+    everything,
+    journal,
+    kept,
+    killed,
+    make,
+    put_back,
+)
 
 DAY_S = 86_400
 
@@ -83,7 +95,7 @@ def test_each_sensor_has_a_stream_of_its_own(path: Path, clock: SetClock) -> Non
 def test_an_orderly_end_goes_on_with_the_next_number(path: Path, clock: SetClock) -> None:
     with journal(path, clock) as it:
         add(it, clock, 3)
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert {file.name for file in path.parent.iterdir()} == {path.name, f"{path.name}.closed"}
     with journal(path, clock) as it:
         assert add(it, clock)[0].seq == 4
         assert len(it.streams("dht11")) == 1
@@ -126,9 +138,59 @@ def test_a_process_that_was_killed_goes_on_with_the_next_number(
     with journal(path, clock) as it:
         before = add(it, clock, 30)
         left = killed(path, tmp_path / "left")
-    with journal(left, clock) as it:
+    with journal(put_back(left, path), clock) as it:
         assert kept(it) == before
         assert add(it, clock)[0].seq == 31
+
+
+@pytest.mark.parametrize("how", [shutil.copyfile, shutil.copy2, shutil.move])
+def test_an_old_copy_begins_a_new_stream_for_its_next_numbers_are_used(
+    path: Path, tmp_path: Path, clock: SetClock, how: Callable[[Path, Path], object]
+) -> None:
+    with journal(path, clock) as it:
+        add(it, clock, 3)
+    shutil.copytree(path.parent, tmp_path / "old")
+    with journal(path, clock) as it:
+        add(it, clock, 2)
+    for file in (tmp_path / "old").iterdir():
+        how(file, path.parent / file.name)
+    with journal(path, clock) as it:
+        assert [row.seq for row in kept(it)] == [1, 2, 3]
+        assert add(it, clock)[0].seq == 1
+
+
+def test_a_copy_of_a_journal_in_use_begins_a_new_stream(
+    path: Path, tmp_path: Path, clock: SetClock
+) -> None:
+    with journal(path, clock) as it:
+        add(it, clock, 3)
+        left = killed(path, tmp_path / "left")
+    with journal(left, clock) as it:
+        assert add(it, clock)[0].seq == 1
+
+
+def test_what_the_broker_has_shown_outlives_the_process(path: Path, clock: SetClock) -> None:
+    with journal(path, clock) as it:
+        (reading,) = add(it, clock, 1)
+        it.note_published("dht11", reading.stream, 9)
+        it.note_published("dht11", reading.stream, 7)
+        it.note_duplicate()
+    with journal(path, clock) as it:
+        assert it.published("dht11") == {reading.stream: 9}
+        assert it.published("roof") == {}
+        assert it.duplicate
+
+
+def test_a_stream_was_held_also_when_its_last_row_has_aged_out(path: Path, clock: SetClock) -> None:
+    with journal(path, clock, days=1) as it:
+        (reading,) = add(it, clock, 1)
+    clock.reboot()
+    clock.pass_(2 * 86_400)
+    with journal(path, clock, days=1) as it:
+        assert it.rows() == 0
+    with journal(path, clock, days=1) as it:
+        assert it.held(reading.stream)
+        assert not it.held(uuid4())
 
 
 @pytest.mark.parametrize("boot", ["boot-2", ""])
@@ -195,7 +257,7 @@ def test_rows_of_this_boot_are_dated_when_the_clock_is_set(
         add(it, clock, 3)
         add(it, clock, 2, sensor="roof")
         left = killed(path, tmp_path / "left")
-    with journal(left, clock) as it:  # another process, the same boot
+    with journal(put_back(left, path), clock) as it:  # another process, the same boot
         add(it, clock, 1)
         clock.right = True
         clock.utc += timedelta(days=3 * 365)
@@ -403,7 +465,7 @@ class Life(RuleBasedStateMachine):
         self.kills += 1
         left = killed(self.path, Path(self.folder.name) / str(self.kills))
         self.journal.close()
-        self.path = left
+        put_back(left, self.path)
 
     @rule(days=st.integers(-900, 900))
     def step(self, days: int) -> None:

@@ -347,15 +347,80 @@ def test_who_came_later_is_told_once_that_this_edge_is_online(
     assert states(edge.session.take()) == [NodeState.ONLINE]
 
 
-def test_what_may_be_in_the_journal_of_a_twin_is_not_called_lost(edge: Edge) -> None:
+def test_what_is_in_the_journal_of_a_twin_is_never_called_lost(edge: Edge) -> None:
     theirs = Mark(stream=uuid4(), seq=7, missing=2)
-    edge.measures(20.0)
-    edge.session.comes_up(Stored(stream=edge.current().stream, seq=1, earlier=[theirs]))
+    for temperature_c in (20.0, 21.0):
+        edge.measures(temperature_c)
+    ours = Mark(stream=edge.current().stream, seq=1, missing=1)
+    edge.journal.fork("s", 1)
+    edge.session.comes_up(Stored(stream=edge.current().stream, seq=1, earlier=[theirs, ours]))
     other = NodeStatus(state=NodeState.ONLINE, instance="other")
     edge.session.hears(other)
     assert edge.offers() is None
     edge.session.hears(other.model_copy(update={"state": NodeState.OFFLINE}))
-    assert edge.offers() == Backfill(stream=theirs.stream, after=7, readings=[])
+    assert edge.offers() == Backfill(stream=ours.stream, after=1, readings=[])
+    done = ours.model_copy(update={"seq": 2, "missing": 0})
+    edge.session.hears_stored(Stored(stream=edge.current().stream, seq=1, earlier=[theirs, done]))
+    assert edge.offers() is None
+
+
+def test_an_old_copy_of_the_journal_is_known_by_what_the_broker_retained(tmp_path: Path) -> None:
+    """And what it lacks is called lost when the recorder is there."""
+    before = Edge(tmp_path / "journal.db")
+    for temperature_c in (20.0, 21.0, 22.0):
+        before.measures(temperature_c)
+    before.journal.close()
+    edge = Edge(tmp_path / "journal.db")
+    old = edge.current().stream
+    edge.publisher.backfiller.start()
+    edge.publisher.backfiller.stop()
+    edge.measures(23.0)  # while it was not connected: number 4, which another reading has
+    edge.session.connects()
+    retained = json.loads(edge.session.of(HEALTH)[-1]) | {"newest_seq": 9}
+    edge.session.take()
+    edge.session.hears_raw(HEALTH, json.dumps(retained).encode())
+    edge.session.synchronises()
+    new = edge.current()
+    assert (new.stream != old, new.newest_seq) == (True, 1)
+    assert READING not in topics(edge.session.take())  # back-fill sends it, by its new number
+    edge.session.hears_stored(Stored(stream=old, seq=0))
+    batch = edge.offers()
+    assert batch is not None
+    assert (batch.stream, [row.seq for row in batch.readings]) == (old, [1, 2, 3])
+    edge.session.hears_stored(Stored(stream=old, seq=3, newest=3))
+    edge.offers()  # what was measured meanwhile
+    edge.clock.pass_(60)
+    gone = Backfill(stream=old, after=3, newest=9, readings=[])
+    new_mark = Stored(stream=new.stream, seq=1, newest=1)
+    edge.session.hears_stored(
+        new_mark.model_copy(update={"earlier": [Mark(stream=old, seq=3, newest=3)]})
+    )
+    assert edge.offers() == gone
+    edge.session.hears_stored(
+        new_mark.model_copy(update={"earlier": [Mark(stream=old, seq=9, newest=3)]})
+    )
+    assert edge.offers() is None
+    edge.journal.close()
+
+
+def test_nothing_is_sent_again_before_all_that_was_retained_has_come(edge: Edge) -> None:
+    edge.measures(20.0)
+    edge.clock.pass_(60)
+    edge.session.connects()
+    edge.session.hears_stored(Stored(stream=edge.current().stream, seq=0))
+    assert edge.offers() is None
+    edge.session.synchronises()
+    assert edge.offers() is not None
+
+
+def test_an_edge_that_ends_says_which_number_was_its_last(edge: Edge) -> None:
+    edge.session.comes_up()
+    edge.measures(20.0)
+    edge.measures(21.0)
+    assert [parse_payload(SensorHealth, one).ended for one in edge.session.of(HEALTH)] == [False]
+    edge.publisher.stop()
+    last = parse_payload(SensorHealth, edge.session.of(HEALTH)[-1])
+    assert (last.ended, last.newest_seq) == (True, 2)
 
 
 def test_health_says_what_the_journal_can_still_send(edge: Edge) -> None:
