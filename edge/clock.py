@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from datetime import UTC, datetime
 
-from broker.monotonic import monotonic_clock_id, read_boot_id
-
-# adjtimex(2): the clock is not synchronised to a reliable server.
-TIME_ERROR = 5
-# struct timex is 208 bytes on 64-bit Linux and smaller on 32-bit; all zero asks and sets nothing.
-TIMEX_BYTES = 512
+from broker.monotonic import clock_is_synchronised, monotonic_clock_id, read_boot_id
 
 
 class Clock:
@@ -25,8 +19,7 @@ class Clock:
 
     def synchronised(self) -> bool:
         """Does the kernel count its clock as synchronised? Needs no privilege."""
-        state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
-        return 0 <= state < TIME_ERROR
+        return clock_is_synchronised()
 
     def boot_id(self) -> str:
         """Which run of the machine this is: the monotonic clock counts from its start.

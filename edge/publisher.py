@@ -18,7 +18,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from broker import __version__
 from broker.contract import (
@@ -110,12 +110,12 @@ class Publisher:
             after_s=settings.backfill_after_s,
             per_s=settings.backfill_per_s,
         )
-        client_id = unique_client_id(settings.node)
-        self._instance = client_id
+        # not the client id: with that, everybody who has any password could throw this edge off
+        self._instance = uuid4().hex[:8]
         self._status_topic = self._topics.status(settings.node)
         self.session = session_factory(
             settings,
-            client_id=client_id,
+            client_id=unique_client_id(settings.node),
             protocol=5,
             will=Will(self._status_topic, self._status(NodeState.OFFLINE)),
             subscriptions=[

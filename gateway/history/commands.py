@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from broker.settings import SettingsError
 from gateway.history import account, transfer
-from gateway.history.prune import FORGET_MS, UNDATED_KEPT, prune
+from gateway.history.prune import FORGET_MS, UNDATED_KEPT, cut_off_ms, prune
 from gateway.history.schema import hour, minute, reading, sensor, stream
 from gateway.history.sentences import sentence
-from gateway.history.settings import DAY_MS, HistorySettings, utc_now_ms
+from gateway.history.settings import HistorySettings, utc_now_ms
 from gateway.history.store import Store, StoreError
 from gateway.history.views import LostSpan, SensorAudit, StreamsView
 from gateway.history.writer import Writer
@@ -264,7 +264,10 @@ def _lost(gap: LostSpan) -> str:
 def _prune(store: Store, settings: HistorySettings, options: argparse.Namespace) -> int:
     store.check()
     days = options.days or settings.retention_days
-    before_ms = utc_now_ms() - days * DAY_MS
+    before_ms = cut_off_ms(store, days=days, now_ms=utc_now_ms())
+    if before_ms is None:
+        print("no reading has a date that is known to be right: nothing is removed by its age")
+        return 0
     if options.dry_run:
         with store.read() as connection:
             old = connection.scalar(

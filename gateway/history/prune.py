@@ -9,7 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
 from gateway.history.ledger import Ledger, Row
+from gateway.history.marks import chunks
 from gateway.history.schema import AnyRow, reading, sensor, span, stream
+from gateway.history.settings import DAY_MS
 from gateway.history.store import Store
 
 CHUNK_ROWS = 2000  # in one transaction: a recorder waits no longer than for these
@@ -19,6 +21,38 @@ UNDATED_KEPT = 1_000_000
 # A stream of which nothing is left is forgotten when it was last heard of so long before the
 # oldest reading that is kept: no journal can bring it back then, to be counted twice.
 FORGET_MS = 366 * 86_400_000
+
+
+def cut_off_ms(store: Store, *, days: int, now_ms: int) -> int | None:
+    """Readings measured before this are past their time; None: nobody can say of any.
+
+    A clock that is ahead must not remove what is not old: so it is reckoned from the newest reading
+    with a right date, where that is before `now_ms`.
+    """
+    last_heard = (
+        sa.select(stream.c.id)
+        .where(stream.c.sensor_id == sensor.c.id)
+        .order_by(stream.c.last_heard_ms.desc())
+        .limit(1)
+        .correlate(sensor)
+        .scalar_subquery()
+    )
+    newest_ms = (
+        sa.select(reading.c.measured_ms)
+        .where(reading.c.stream_id == stream.c.id, reading.c.synchronised)
+        .order_by(reading.c.measured_ms.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    with store.read() as connection:
+        ids = connection.scalars(sa.select(last_heard).select_from(sensor)).all()
+        dates = [
+            date_ms
+            for some in chunks(one for one in ids if one is not None)
+            for date_ms in connection.scalars(sa.select(newest_ms).where(stream.c.id.in_(some)))
+            if date_ms is not None
+        ]
+    return min(now_ms, max(dates)) - days * DAY_MS if dates else None
 
 
 def prune(store: Store, *, before_ms: int, progress: Callable[[int], object] | None = None) -> int:

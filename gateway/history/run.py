@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -10,12 +11,13 @@ from collections.abc import Callable
 from broker import logs
 from broker.contract import Topics
 from broker.ending import Ending
+from broker.monotonic import clock_is_synchronised
 from broker.probes import HealthServer
 from broker.session import Session, Subscription, unique_client_id
 from broker.settings import unknown_variables
 from gateway.history.budget import keep_within
 from gateway.history.probes import RecorderHealth
-from gateway.history.prune import prune
+from gateway.history.prune import cut_off_ms, prune
 from gateway.history.recorder import CAUSES, HEARD, Recorder
 from gateway.history.settings import HistorySettings, utc_now_ms
 from gateway.history.store import Store, StoreError
@@ -23,6 +25,24 @@ from gateway.history.writer import Writer
 from gateway.rejections import Rejections
 
 log = logging.getLogger(__name__)
+
+
+def remove_old(store: Store, settings: HistorySettings, between: Callable[[], None]) -> int:
+    """What is past its time, or more than the disk budget; `between` is called between two steps."""
+    removed, before_ms = 0, None
+    if clock_is_synchronised():
+        before_ms = cut_off_ms(store, days=settings.retention_days, now_ms=utc_now_ms())
+    else:
+        log.info("no reading is removed by its age: this machine's clock is not synchronised")
+    if before_ms is not None:
+        removed = prune(store, before_ms=before_ms, progress=lambda _: between())
+    return removed + keep_within(
+        store,
+        settings.disk_budget_mb * 1_000_000,
+        now_ms=utc_now_ms(),
+        retention_days=settings.retention_days,
+        progress=lambda _: between(),
+    )
 
 
 def run(settings: HistorySettings) -> int:
@@ -40,23 +60,13 @@ def run(settings: HistorySettings) -> int:
     writer = Writer(store, utc_now_ms=utc_now_ms)
     topics = Topics(settings.root)
 
-    def remove(between: Callable[[], None]) -> int:
-        removed = prune(store, before_ms=settings.keep_from_ms(), progress=lambda _: between())
-        return removed + keep_within(
-            store,
-            settings.disk_budget_mb * 1_000_000,
-            now_ms=utc_now_ms(),
-            retention_days=settings.retention_days,
-            progress=lambda _: between(),
-        )
-
     recorder = Recorder(
         store,
         writer,
         topics,
         Rejections(causes=CAUSES, fate="not stored"),
         commit_s=settings.commit_s,
-        prune=remove,
+        prune=functools.partial(remove_old, store, settings),
         on_end=ending.end,
     )
     session = Session(

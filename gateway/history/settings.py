@@ -56,7 +56,12 @@ class HistorySettings(BrokerSettings):
     ] = 1.0
     retention_days: Annotated[
         int,
-        Field(ge=1, le=36500, description="raw readings older than this go; roll-ups stay"),
+        Field(
+            ge=1,
+            le=36500,
+            description="raw readings this much older than the newest are removed, while this"
+            " machine's clock is synchronised; roll-ups stay",
+        ),
     ] = 365
     disk_budget_mb: Annotated[
         int,

@@ -199,6 +199,19 @@ def test_another_edge_with_the_same_node_id_is_named(any_broker: RunningBroker) 
         assert "twin-of-pi-1" in get(edge, "/readyz")[1]
 
 
+def test_who_knows_a_nodes_status_cannot_throw_it_off(any_broker: RunningBroker) -> None:
+    """A broker disconnects whose client id somebody else connects with."""
+    with subscriber(any_broker) as viewer, start_edge(any_broker) as edge:
+        status = viewer.next("brisa/pi-1/status", state="online")
+        stranger = Session(any_broker.settings("viewer"), client_id=status["instance"], protocol=5)
+        stranger.start()
+        assert stranger.wait_until_up(PATIENCE_S)
+        viewer.next("brisa/pi-1/aula/reading")  # what was on its way
+        viewer.next("brisa/pi-1/aula/reading")
+        assert get_metric(edge, "brisa_edge_connects_total") == 1
+        assert stranger.stop()
+
+
 def test_a_node_with_the_user_of_another_says_that_it_is_refused(mosquitto: RunningBroker) -> None:
     with start_edge(mosquitto, NODE="pi-2") as edge:
         edge.wait_for("refused brisa/pi-2/.*Not authorized|may not subscribe to brisa/pi-2/status")

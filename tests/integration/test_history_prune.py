@@ -13,8 +13,10 @@ import sqlalchemy as sa
 
 from broker.contract import Backfill, Measured, Reading, Stored
 from gateway.history import prune as module
-from gateway.history.prune import prune
+from gateway.history import run
+from gateway.history.prune import cut_off_ms, prune
 from gateway.history.schema import ROLLUPS, AnyRow, reading, span, stream
+from gateway.history.settings import HistorySettings
 from gateway.history.store import Store
 from gateway.history.writer import Heard, Writer
 from tests.databases import Database
@@ -71,6 +73,31 @@ def test_old_readings_go_and_their_account_and_rollups_stay(
             assert connection.scalar(sa.select(sa.func.sum(table.c.readings))) == 10
     assert write(store, A, measured(3, day=8)) == marks
     assert seqs(store) == [9, 10], "one that comes again is known, and not stored again"
+
+
+def test_a_clock_that_is_ahead_removes_nothing_that_is_not_old(store: Store) -> None:
+    assert cut_off_ms(store, days=7, now_ms=NOW_MS) is None
+    write(store, A, measured(1, day=300), measured(2, day=1), measured(3, day=0, right=False))
+    ahead_ms = NOW_MS + 800 * DAY_MS
+    newest_ms = NOW_MS - DAY_MS
+    for now_ms in (ahead_ms, NOW_MS, newest_ms):
+        assert cut_off_ms(store, days=365, now_ms=now_ms) == newest_ms - 365 * DAY_MS
+    assert cut_off_ms(store, days=7, now_ms=newest_ms - 1) == newest_ms - 1 - 7 * DAY_MS
+    # a sensor that is silent for long does not hold up the others'
+    other = Backfill(stream=B, readings=[measured(1, day=500)])
+    Writer(store, utc_now_ms=lambda: NOW_MS).write([Heard("pi-2", "dht11", other)])
+    assert cut_off_ms(store, days=7, now_ms=ahead_ms) == newest_ms - 7 * DAY_MS
+
+
+@pytest.mark.parametrize("synchronised", [True, False])
+def test_only_a_clock_that_is_synchronised_removes_by_age(
+    store: Store, monkeypatch: pytest.MonkeyPatch, synchronised: bool
+) -> None:
+    monkeypatch.setattr(run, "clock_is_synchronised", lambda: synchronised)
+    write(store, A, measured(1, day=400), measured(2, day=0))
+    settings = HistorySettings(history_url="sqlite:///none.db", retention_days=365)
+    monkeypatch.setattr(run, "utc_now_ms", lambda: NOW_MS)
+    assert run.remove_old(store, settings, lambda: None) == int(synchronised)
 
 
 def test_a_reading_without_a_right_date_stays_while_it_may_get_one(
