@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,9 @@ def run(*words: str, given: str | None = None, within_s: float | None = None) ->
         said = done.stderr.strip() or done.stdout.strip()
         silent = f"kubectl {words[0]}: exit code {done.returncode}, and no reason given"
         raise ClusterError(_explained(said or silent))
+    for line in done.stderr.splitlines():
+        if line.startswith("Warning:"):  # of what the server will not take for ever
+            print(f"kubectl: {line}", file=sys.stderr)
     return done.stdout
 
 
@@ -80,6 +84,12 @@ def get(*words: str) -> dict[str, Any]:
     """`kubectl get … -o json`. Raises ClusterError."""
     found: dict[str, Any] = json.loads(run("get", *words, "-o", "json", within_s=ANSWER_WITHIN_S))
     return found
+
+
+def server_minor() -> int:
+    """The cluster's version, of 1.MINOR. Raises ClusterError."""
+    answer = json.loads(run("version", "-o", "json", within_s=ANSWER_WITHIN_S))
+    return int(re.sub(r"\D.*", "", answer["serverVersion"]["minor"]))  # "27+" of some providers
 
 
 def nodes() -> dict[str, list[str]]:

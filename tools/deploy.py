@@ -6,6 +6,7 @@ Only the standard library; `kubectl apply -k k8s/overlays/NAME` does the same, w
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import subprocess
@@ -23,6 +24,29 @@ WORKLOADS = re.compile(r"^(?:statefulset|deployment|daemonset)\.apps/\S+", re.MU
 VERSION = re.compile(r"^apiVersion: (\S+)$", re.MULTILINE)
 KIND = re.compile(r"^kind: (\S+)$", re.MULTILINE)
 EDGES = re.compile(r"^kind: DaemonSet$", re.MULTILINE)
+NAME = re.compile(r"^  name: (\S+)$", re.MULTILINE)
+# with its Services and settings, and the policy that lets edges talk to it
+BROKER = re.compile(r"^  name: (?:mosquitto|to-the-broker)", re.MULTILINE)
+TLS_PORT = re.compile(r"\b8883\b")
+REPLICAS = re.compile(r"^  replicas: ", re.MULTILINE)
+HASH = re.compile(r"-[a-z0-9]{10}$")  # kustomize's, of what a ConfigMap or a Secret holds
+# Of which a server before 1.27 says that it does not know them.
+NEW_FIELDS_MINOR = 27
+NEW_FIELDS = re.compile(
+    r"^ +matchLabelKeys:\n +- pod-template-hash\n|^ +unhealthyPodEvictionPolicy: .*\n", re.MULTILINE
+)
+# What an overlay may have that another has not; never volumes, nor the namespace.
+PRUNED = (
+    *("configmaps", "secrets", "services", "serviceaccounts"),
+    *("daemonsets.apps", "deployments.apps", "statefulsets.apps"),
+    "horizontalpodautoscalers.autoscaling",
+    "networkpolicies.networking.k8s.io",
+    "poddisruptionbudgets.policy",
+    *("servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com"),
+    *("certificates.cert-manager.io", "issuers.cert-manager.io"),
+)
+NO_IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"}
+LOOK_S = 5.0
 # `make undeploy` leaves what holds readings, and the namespace, with which it would go.
 KEPT = re.compile(r"^kind: (?:Namespace|PersistentVolumeClaim)$", re.MULTILINE)
 
@@ -68,14 +92,18 @@ def deploy(rendered: str, timeout_s: int) -> bool:
     Raises ClusterError for all else.
 
     The edges come last, when there is again who takes what they hand over as they go; one that does
-    not come, on a node that is off or with a broken sensor, stops nobody else.
+    not come, on a node that is off or with a broken sensor, stops nobody else. A broker that will no
+    longer listen where the edges of before reach it comes after them.
     """
-    documents, unknown = _known(rendered)
+    documents, unknown = _known(_for_server(rendered, cluster.server_minor()))
     if unknown:
         print(f"deploy: left out, since this cluster does not know it: {', '.join(unknown)}")
     there = True
     edges = [one for one in documents if EDGES.search(one)]
-    for part in ([one for one in documents if one not in edges], edges):
+    last = [one for one in documents if BROKER.search(one)] if _loses_tls(documents) else []
+    rest = [one for one in documents if one not in edges and one not in last]
+    _keep_replicas(rest)
+    for part in filter(None, (rest, edges, last)):
         applied = cluster.run("apply", "-f", "-", given="\n---\n".join(part))
         print(applied, end="", flush=True)
         for workload in WORKLOADS.findall(applied):
@@ -86,6 +114,8 @@ def deploy(rendered: str, timeout_s: int) -> bool:
                     raise
                 print(f"deploy: {error}", file=sys.stderr)
                 there = False
+    if there:  # else a pod may still use what it was made with
+        _prune(documents)
     nodes = cluster.nodes()
     labelled = [node["metadata"]["name"] for node in cluster.get("nodes", "-l", LABEL)["items"]]
     if not labelled:
@@ -94,6 +124,57 @@ def deploy(rendered: str, timeout_s: int) -> bool:
     addresses = [addresses[0] for addresses in nodes.values() if addresses]
     print(f"\n  the page: {'  '.join(f'http://{one}:{PAGE_PORT}' for one in addresses)}\n")
     return there
+
+
+def _for_server(rendered: str, minor: int) -> str:
+    """Without the fields that servers before Kubernetes 1.27 refuse."""
+    return rendered if minor >= NEW_FIELDS_MINOR else NEW_FIELDS.sub("", rendered)
+
+
+def _loses_tls(documents: Sequence[str]) -> bool:
+    """Do the edges in the cluster use TLS, and will the broker know none? Raises ClusterError."""
+    if any(TLS_PORT.search(one) for one in documents if BROKER.search(one)):
+        return False
+    there = cluster.run(
+        "-n", NAMESPACE, "get", "service", "mosquitto", "--ignore-not-found", "-o", "yaml"
+    )
+    return bool(TLS_PORT.search(there))
+
+
+def _keep_replicas(documents: Sequence[str]) -> None:
+    """Where an autoscaler sets a number, that stays.
+
+    kubectl sets a field back that it gave before and is now left out: for a while there would be
+    one gateway. So it is told that it had left it out before.
+    """
+    for one in documents:
+        if KIND.findall(one)[:1] == ["Deployment"] and not REPLICAS.search(one):
+            # not there yet, or made by something else: nothing is to be kept
+            with contextlib.suppress(ClusterError):
+                cluster.run("apply", "set-last-applied", "-f", "-", given=one)
+
+
+def _prune(documents: Sequence[str]) -> None:
+    """Remove what an earlier deploy made and this one does not have. Raises ClusterError.
+
+    Earlier versions of the settings and secrets that are still made stay, for `rollout undo`.
+    """
+    wanted = {(KIND.findall(one)[0].lower(), NAME.findall(one)[0]) for one in documents}
+    stems = {(kind, HASH.sub("", name)) for kind, name in wanted}
+    served = cluster.run(
+        "api-resources", "--namespaced", "--verbs=delete,list", "-o", "name"
+    ).split()
+    kinds = [kind for kind in PRUNED if kind in served]
+    label = ("-l", "app.kubernetes.io/part-of=brisa")
+    left = [
+        item
+        for item in cluster.get(",".join(kinds), "-n", NAMESPACE, *label)["items"]
+        if not item["metadata"].get("ownerReferences")
+    ]
+    for item in left:
+        kind, name = item["kind"].lower(), item["metadata"]["name"]
+        if (kind, name) not in wanted and (kind, HASH.sub("", name)) not in stems:
+            print(f"deploy: {cluster.run('-n', NAMESPACE, 'delete', kind, name)}", end="")
 
 
 def undeploy(rendered: str, *, purge: bool) -> None:
@@ -105,7 +186,10 @@ def undeploy(rendered: str, *, purge: bool) -> None:
         cluster.run(*ours, "daemonset", "edge", "--cascade=orphan")
         cluster.run(*ours, "pods", "-l", "app.kubernetes.io/name=edge", "--grace-period=5")
         cluster.run("delete", "namespace", NAMESPACE, "--ignore-not-found")
-        print(f"undeploy: the namespace {NAMESPACE} is gone, and all that was stored in it")
+        print(
+            f"undeploy: the namespace {NAMESPACE} is gone, and all that was stored in it; journals that"
+            " `journal-on-node` left on the nodes are in their /var/lib/brisa"
+        )
         return
     # The edges first, and waited for: they hand over what they have while there is still who takes it.
     print(cluster.run(*ours, "daemonset", "edge", "--cascade=foreground", "--wait"), end="")
@@ -137,13 +221,38 @@ def _wait(workload: str, timeout_s: int) -> None:
     """For a roll-out, as kubectl tells it. Raises ClusterError with what its pods wait for."""
     print(f"deploy: waiting for {workload.replace('.apps/', ' ')}", flush=True)
     words = ["-n", NAMESPACE, "rollout", "status", workload, f"--timeout={timeout_s}s"]
-    done = subprocess.run(
-        [*cluster.kubectl_command(), *words], env=cluster.environment(), check=False
-    )
+    said: set[str] = set()
+    with subprocess.Popen([*cluster.kubectl_command(), *words], env=cluster.environment()) as done:
+        while done.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                done.wait(LOOK_S)
+            said |= _say_missing_images(workload, said)
     if done.returncode:
         raise ClusterError(
             f"{workload} is not there after {timeout_s} s. Its pods:\n{_why(workload)}"
         )
+
+
+def _say_missing_images(workload: str, said: set[str]) -> set[str]:
+    """Say of each image, once, that a node does not have it, and how it gets it."""
+    chosen = ("-n", NAMESPACE, "-l", f"app.kubernetes.io/name={workload.partition('/')[2]}")
+    lines = set()
+    with contextlib.suppress(
+        ClusterError
+    ):  # the roll-out itself says what is wrong with the cluster
+        for pod in cluster.get("pods", *chosen)["items"]:
+            status = pod["status"]
+            for one in (
+                *status.get("initContainerStatuses", ()),
+                *status.get("containerStatuses", ()),
+            ):
+                if one.get("state", {}).get("waiting", {}).get("reason", "") in NO_IMAGE:
+                    node = pod["spec"].get("nodeName", "a node")
+                    lines.add(f"{node} does not get the image {one['image']}")
+    for line in sorted(lines - said):
+        ours = "on that node: make images LOAD=k3s" if "/brisa-" in line else "has it a network?"
+        print(f"deploy: {line}: {ours}", file=sys.stderr, flush=True)
+    return lines
 
 
 def _why(workload: str) -> str:

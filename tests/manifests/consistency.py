@@ -37,6 +37,7 @@ LISTENS = {
     "gateway": GatewaySettings.model_fields["port"].default,
     "recorder": HistorySettings.model_fields["health_port"].default,
 }
+PLAIN_PORT, TLS_PORT = 1883, 8883
 NODE_PORTS = {"gateway": 30001, "mosquitto-outside": 31883}
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 PATHS = {"/healthz", "/readyz"}
@@ -78,32 +79,42 @@ def ports_match(objects: list[Object]) -> Iterator[str]:
     for service in of_kind(objects, "Service"):
         name, port = service["metadata"]["name"], service["spec"]["ports"][0]
         selector = {"matchLabels": service["spec"]["selector"]}
-        for pod in pods(objects).values():
-            number = port_of(pod, port["targetPort"])
-            if matches(selector, pod["metadata"]["labels"]) and number != port["port"]:
-                yield f"Service {name}: {port} does not lead to {number}"
+        for each in service["spec"]["ports"]:
+            for pod in pods(objects).values():
+                number = port_of(pod, each["targetPort"])
+                if matches(selector, pod["metadata"]["labels"]) and number != each["port"]:
+                    yield f"Service {name}: {each} does not lead to {number}"
         if port.get("nodePort") != NODE_PORTS.get(name):
             yield f"Service {name}: nodePort {port.get('nodePort')}"
     for program, number in LISTENS.items():
         if program in pods(objects) and port_of(pods(objects)[program], number) is None:
             yield f"{program}: does not listen on {number}"
-    mosquitto = port_of(pods(objects)["mosquitto"], "mqtt")
-    if f"listener {mosquitto}\n" not in _config_of(objects, "mosquitto-listener")["listener.conf"]:
-        yield f"mosquitto: does not listen on {mosquitto}"
+    listens = _config_of(objects, "mosquitto-listener")["listener.conf"]
+    for port in _broker_ports(objects):
+        if f"listener {port}\n" not in listens:
+            yield f"mosquitto: does not listen on {port}"
+
+
+def _broker_ports(objects: list[Object]) -> set[int]:
+    """What the broker listens on."""
+    found = (port_of(pods(objects)["mosquitto"], name) for name in ("mqtt", "mqtts"))
+    return {port for port in found if port is not None}
 
 
 def addresses_lead_to_services(objects: list[Object]) -> Iterator[str]:
-    tls = port_of(pods(objects)["mosquitto"], "mqtt") == 8883
+    tls = TLS_PORT in _broker_ports(objects)
     ports = {
-        one["metadata"]["name"]: one["spec"]["ports"][0]["port"]
+        one["metadata"]["name"]: {port["port"] for port in one["spec"]["ports"]}
         for one in of_kind(objects, "Service")
     }
+    if ports["mosquitto-outside"] != {TLS_PORT if tls else PLAIN_PORT}:
+        yield f"mosquitto-outside: leads to {ports['mosquitto-outside']}"
     for where, _, one in containers(objects, initial=False):
         for variable in one.get("env", []):
             if variable["name"] not in ("BRISA_BROKER_URL", "BRISA_HISTORY_URL"):
                 continue
             url = urlsplit(variable["value"].replace("$(BRISA_NODE)", "node"))
-            if ports.get(str(url.hostname)) != (url.port or 5432):
+            if (url.port or 5432) not in ports.get(str(url.hostname), ()):
                 yield f"{where}: {variable['value']} leads nowhere"
             if "mqtt" in url.scheme and (url.scheme == "mqtts") != tls:
                 yield f"{where}: {variable['value']} and the listener do not agree on TLS"
@@ -202,9 +213,12 @@ def only_who_must_talks(objects: list[Object]) -> Iterator[str]:
     there = set(pods(objects))
     for name in there - closed(objects):
         yield f"{name}: open to everything"
-    mqtt = port_of(pods(objects)["mosquitto"], "mqtt") or 0
-    wanted = {(ANYONE, "mosquitto", mqtt), (ANYONE, "gateway", LISTENS["gateway"])}
-    wanted |= {(one, "mosquitto", mqtt) for one in ("edge", "gateway", "recorder")}
+    # without TLS, where there is TLS, only from inside: edges that have not moved yet
+    ports = _broker_ports(objects)
+    wanted = {(ANYONE, "mosquitto", max(ports)), (ANYONE, "gateway", LISTENS["gateway"])}
+    wanted |= {
+        (one, "mosquitto", mqtt) for one in ("edge", "gateway", "recorder") for mqtt in ports
+    }
     wanted |= {(one, "postgres", 5432) for one in ("gateway", "recorder")}
     if of_kind(objects, "ServiceMonitor"):
         wanted |= {("namespace monitoring", one, LISTENS[one]) for one in ("edge", "recorder")}

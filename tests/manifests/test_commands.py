@@ -162,6 +162,141 @@ def test_which_cluster_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert cluster.environment()["KUBECONFIG"] == "elsewhere"
 
 
+class FakeCluster:
+    """kubectl as `deploy` calls it: says what was applied, in order, and what was deleted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, minor: int = 34) -> None:
+        self.applied: list[list[str]] = []
+        self.deleted: list[str] = []
+        self.told_before: list[str] = []
+        self.there: list[dict[str, object]] = []
+        self.service = ""
+        monkeypatch.setattr(cluster, "run", self.run)
+        monkeypatch.setattr(cluster, "nodes", lambda: {"pi-1": ["192.0.2.7"]})
+        monkeypatch.setattr(cluster, "server_minor", lambda: minor)
+        monkeypatch.setattr(cluster, "get", self.get)
+        monkeypatch.setattr(deploy, "_wait", lambda *_: None)
+
+    def get(self, *words: str) -> dict[str, object]:
+        return {"items": [{"metadata": {"name": "pi-1"}}] if words[0] == "nodes" else self.there}
+
+    def run(self, *words: str, given: str = "") -> str:
+        match words:
+            case ("api-versions",):
+                return "v1\napps/v1\npolicy/v1\n"
+            case ("api-resources", *_):
+                return "secrets\nservices\nhorizontalpodautoscalers.autoscaling\n"
+            case ("apply", "set-last-applied", *_):
+                self.told_before.append(given)
+            case ("apply", *_):
+                self.applied.append(sorted(deploy.NAME.findall(given)))
+            case (_, _, "get", "service", *_):
+                return self.service
+            case (_, _, "delete", *what):
+                self.deleted.append(" ".join(what))
+        return ""
+
+
+def document(kind: str, name: str, more: str = "", version: str = "v1") -> str:
+    return f"apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {name}\n{more}"
+
+
+def test_the_broker_stops_listening_with_tls_only_when_the_edges_have_moved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kubectl = FakeCluster(monkeypatch)
+    gateway = document("Service", "gateway")
+    edge, policy = document("DaemonSet", "edge"), document("Service", "to-the-broker")
+    plain = document("Service", "mosquitto", "spec:\n  ports:\n  - port: 1883\n")
+    tls = document("Service", "mosquitto", "spec:\n  ports:\n  - port: 8883\n")
+    everything = ["gateway", "mosquitto", "to-the-broker"]
+    for before, after, order in (
+        ("", plain, [everything, ["edge"]]),
+        (plain, plain, [everything, ["edge"]]),
+        (plain, tls, [everything, ["edge"]]),
+        (tls, tls, [everything, ["edge"]]),
+        (tls, plain, [["gateway"], ["edge"], ["mosquitto", "to-the-broker"]]),
+    ):
+        kubectl.service, kubectl.applied = before, []
+        assert deploy.deploy("\n---\n".join((gateway, after, policy, edge)), 9)
+        assert kubectl.applied == order
+
+
+def test_what_another_overlay_left_behind_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def item(kind: str, name: str, **more: object) -> dict[str, object]:
+        return {"kind": kind, "metadata": {"name": name, **more}}
+
+    kubectl = FakeCluster(monkeypatch)
+    kubectl.there = [
+        item("Secret", "gateway-credential-0123456789"),
+        item("Secret", "gateway-credential-9876543210"),  # for `rollout undo`
+        item("Secret", "mosquitto-tls-0123456789"),
+        item("Service", "gateway"),
+        item("Service", "recorder-metrics"),
+        item("Service", "made-by-another", ownerReferences=[{}]),
+        item("HorizontalPodAutoscaler", "gateway"),
+    ]
+    wanted = [document("Secret", "gateway-credential-0123456789"), document("Service", "gateway")]
+    assert deploy.deploy("\n---\n".join(wanted), 9)
+    assert kubectl.deleted == [
+        "secret mosquitto-tls-0123456789",
+        "service recorder-metrics",
+        "horizontalpodautoscaler gateway",
+    ]
+
+
+def test_the_number_of_gateways_is_left_to_an_autoscaler(monkeypatch: pytest.MonkeyPatch) -> None:
+    kubectl = FakeCluster(monkeypatch)
+    fixed = document("Deployment", "recorder", "spec:\n  replicas: 1\n", "apps/v1")
+    free = document("Deployment", "gateway", "spec:\n  selector: {}\n", "apps/v1")
+    assert deploy.deploy(f"{fixed}\n---\n{free}", 9)
+    assert kubectl.told_before == [free]
+
+
+@pytest.mark.parametrize("minor", [20, 26, 27, 34])
+def test_a_server_is_given_no_field_that_it_does_not_know(minor: int, tmp_path: Path) -> None:
+    need_kustomize()
+    whole = deploy.render(copied(tmp_path) / "ha")
+    given = deploy._for_server(whole, minor)
+    new = ("matchLabelKeys", "pod-template-hash", "unhealthyPodEvictionPolicy")
+    assert [word in given for word in new] == [minor >= 27] * 3
+    assert len(given.splitlines()) == len(whole.splitlines()) - (0 if minor >= 27 else 3)
+
+
+def test_an_image_that_a_node_does_not_have_is_said_when_its_pod_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pod(image: str, reason: str) -> dict[str, object]:
+        states = [{"image": image, "state": {"waiting": {"reason": reason}}}]
+        return {"spec": {"nodeName": "pi-2"}, "status": {"containerStatuses": states}}
+
+    pods = [
+        pod("localhost/brisa-edge:0.1.0", "ErrImagePull"),
+        pod("localhost/brisa-edge:0.1.0", "ImagePullBackOff"),
+        pod("docker.io/library/postgres:17.7", "ErrImagePull"),
+        pod("localhost/brisa-gateway:0.1.0", "ContainerCreating"),
+    ]
+    monkeypatch.setattr(cluster, "get", lambda *_: {"items": pods})
+    said = deploy._say_missing_images("daemonset.apps/edge", set())
+    assert deploy._say_missing_images("daemonset.apps/edge", said) == said
+    assert capsys.readouterr().err.splitlines() == [
+        "deploy: pi-2 does not get the image docker.io/library/postgres:17.7: has it a network?",
+        "deploy: pi-2 does not get the image localhost/brisa-edge:0.1.0: on that node: make images"
+        " LOAD=k3s",
+    ]
+
+
+def test_what_the_server_warns_of_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/sh\necho 'Warning: it is deprecated' >&2\necho configured\n")
+    kubectl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cluster.run("apply", "-f", "-") == "configured\n"
+    assert capsys.readouterr().err == "kubectl: Warning: it is deprecated\n"
+
+
 def test_the_edges_are_applied_when_the_rest_is_there_and_stop_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +305,8 @@ def test_the_edges_are_applied_when_the_rest_is_there_and_stop_nobody(
     def run(*words: str, given: str = "") -> str:
         if words == ("api-versions",):
             return "v1\napps/v1\n"
+        if "set-last-applied" in words or words[0] != "apply":
+            return ""
         asked.append("edges" if "kind: DaemonSet" in given else "rest")
         return (
             "daemonset.apps/edge created"
@@ -184,6 +321,7 @@ def test_the_edges_are_applied_when_the_rest_is_there_and_stop_nobody(
 
     monkeypatch.setattr(cluster, "run", run)
     monkeypatch.setattr(cluster, "nodes", lambda: {"pi-1": ["192.0.2.7"]})
+    monkeypatch.setattr(cluster, "server_minor", lambda: 34)
     monkeypatch.setattr(cluster, "get", lambda *_: {"items": [{"metadata": {"name": "pi-1"}}]})
     monkeypatch.setattr(deploy, "_wait", wait)
     edges, rest = (f"apiVersion: apps/v1\nkind: {kind}" for kind in ("DaemonSet", "Deployment"))
