@@ -231,6 +231,16 @@ class Board:
                     wrong.setdefault(sensor.key[0], []).append(sensor.key[1])
         return wrong
 
+    def clocks_off(self) -> dict[str, float]:
+        """By node, how many seconds its clock is behind ours, though it calls it right."""
+        with self._lock:
+            return {
+                sensor.key[0]: off_s
+                for sensor in self._in_order()
+                if sensor.state is not ViewState.OFFLINE
+                and (off_s := sensor.clock_off_s) is not None
+            }
+
     # ---- with the lock held
 
     def _let_time_pass(self) -> None:

@@ -14,6 +14,9 @@ from gateway.views import DEFAULT_INTERVAL_S, LATE_AFTER_INTERVALS, NodeView, Se
 
 # Clocks set by NTP differ by less; a retained reading from further in the future has a wrong date.
 CLOCK_SKEW_S = 2.0
+# A date that differs so much from the arrival, in so many live readings in a row, is by a wrong
+# clock: one alone may have waited for a broker.
+CLOCK_OFF_S, CLOCK_OFF_READINGS = 60.0, 3
 _TROUBLE = {SensorState.RETRYING: ViewState.RETRYING, SensorState.BROKEN: ViewState.BROKEN}
 
 Key = tuple[str, str]
@@ -55,6 +58,9 @@ class Sensor:
     age_from: datetime | None = None
     fresh_from_s: float | None = None  # age_from on the monotonic clock
     clock_shared: bool = False  # is the reading dated by the monotonic clock that is ours, too?
+    # how far behind ours the node's clock is, which it calls right; and of how many live readings
+    behind_s: float = 0.0
+    behind_readings: int = 0
     state: ViewState = ViewState.LATE
     since: datetime | None = None
     version: int = 0
@@ -103,6 +109,8 @@ class Sensor:
         again = held is not None and held.seq == reading.seq and held.stream == reading.stream
         if again and held == reading:
             return False
+        if not retained and not again:
+            self._compare_clocks(reading, now)
         measured = reading.measured_monotonic
         self.clock_shared = measured is not None and measured.clock == monotonic_clock
         if measured is not None and self.clock_shared:
@@ -123,6 +131,16 @@ class Sensor:
             self.fresh_from_s = now_s - max(0.0, age_s) if known else None
         self.reading = reading
         return True
+
+    @property
+    def clock_off_s(self) -> float | None:
+        """By how many seconds the node's clock is behind ours; None: they agree, as far as known."""
+        return self.behind_s if self.behind_readings >= CLOCK_OFF_READINGS else None
+
+    def _compare_clocks(self, reading: Reading, now: datetime) -> None:
+        self.behind_s = (now - reading.measured_at).total_seconds()
+        off = reading.clock_synchronised and abs(self.behind_s) > CLOCK_OFF_S
+        self.behind_readings = self.behind_readings + 1 if off else 0
 
     def take_health(self, health: SensorHealth) -> bool:
         """Hold `health`. False if nothing of it that is shown has changed: counters are not."""

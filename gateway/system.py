@@ -52,7 +52,7 @@ ERROR, WARNING, INFO = Severity
 @dataclass(frozen=True)
 class Facts:
     """What the gateway knows. `healths`: by sensor, where its edge said one; `fresh` and
-    `wrong_clocks`: see Board.
+    `wrong_clocks`, `clocks_off`: see Board.
 
     rejected: by cause, since the start. seen: None without a history.
     """
@@ -68,6 +68,7 @@ class Facts:
     sensors: Sequence[SensorView]
     fresh: frozenset[Key]
     wrong_clocks: Mapping[str, list[str]]
+    clocks_off: Mapping[str, float]
     healths: Mapping[Key, SensorHealth]
     nodes: Sequence[NodeView]
     rejected: Mapping[str, int]
@@ -174,6 +175,8 @@ def _problems(
         yield from _of_a_sensor(facts, view)
     for name, sensors in facts.wrong_clocks.items():
         yield _problem(Code.CLOCK_NOT_SYNCHRONISED, WARNING, name, sensors=sensors)
+    for name, behind_s in facts.clocks_off.items():
+        yield _problem(Code.CLOCK_OFF, WARNING, name, behind_s=round(behind_s))
     yield from _of_journals(facts.healths)
     yield from _of_messages(facts)
     yield from _of_replicas(facts.replicas)

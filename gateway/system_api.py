@@ -79,6 +79,7 @@ class System:
             sensors=sensors,
             fresh=frozenset(board.fresh()),
             wrong_clocks=board.wrong_clocks(),
+            clocks_off=board.clocks_off(),
             healths={key: health for key in healths if (health := board.health(*key)) is not None},
             nodes=board.nodes(),
             rejected=self._rejections.totals(),

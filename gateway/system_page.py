@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from flask import Blueprint, Response
@@ -100,6 +100,9 @@ def _said(problem: SystemProblem, now: datetime) -> Wrong:
     return Wrong(problem.severity, *said)
 
 
+MOST_S = 100 * 365 * 86_400  # of what somebody made up, and timedelta cannot hold
+
+
 class _Words:
     """A problem's parameters as texts."""
 
@@ -120,6 +123,11 @@ class _Words:
 
     def whole(self, name: str) -> str:
         return locale.whole(self.number(name))
+
+    def duration(self, name: str) -> str:
+        """Of a number of seconds, whatever its sign."""
+        begin = self._now - timedelta(seconds=min(abs(self.number(name)), MOST_S))
+        return formats.duration(begin, self._now)
 
     @property
     def reason(self) -> str:
@@ -249,6 +257,29 @@ def _clock_not_synchronised(words: _Words) -> _Said:
     )
 
 
+def _clock_off(words: _Words) -> _Said:
+    duration = words.duration("behind_s")
+    text = (
+        gettext(
+            "The clock of %(node)s is %(duration)s behind this gateway's, and is said to be right.",
+            node=words.subject,
+            duration=duration,
+        )
+        if words.number("behind_s") > 0
+        else gettext(
+            "The clock of %(node)s is %(duration)s ahead of this gateway's, and is said to be right.",
+            node=words.subject,
+            duration=duration,
+        )
+    )
+    return (
+        text,
+        gettext(
+            "One of the two is wrong: compare them by timedatectl. Ages cannot be trusted yet."
+        ),
+    )
+
+
 def _sensors_over_limit(words: _Words) -> _Said:
     return (
         gettext(
@@ -333,6 +364,7 @@ _SENTENCES: dict[Code, Callable[[_Words], _Said]] = {
     Code.SENSOR_RETRYING: _sensor_retrying,
     Code.SENSOR_LATE: _sensor_late,
     Code.CLOCK_NOT_SYNCHRONISED: _clock_not_synchronised,
+    Code.CLOCK_OFF: _clock_off,
     Code.SENSORS_OVER_LIMIT: _sensors_over_limit,
     Code.READINGS_MISSING: _readings_missing,
     Code.MESSAGES_REJECTED: _messages_rejected,

@@ -37,6 +37,7 @@ class Code(StrEnum):
     SENSOR_RETRYING = "sensor_retrying"
     SENSOR_LATE = "sensor_late"
     CLOCK_NOT_SYNCHRONISED = "clock_not_synchronised"
+    CLOCK_OFF = "clock_off"
     SENSORS_OVER_LIMIT = "sensors_over_limit"
     READINGS_MISSING = "readings_missing"
     MESSAGES_REJECTED = "messages_rejected"

@@ -71,6 +71,7 @@ def facts(told: Told, seen: Seen | None = None) -> Facts:
         sensors=board.views(),
         fresh=frozenset(board.fresh()),
         wrong_clocks=board.wrong_clocks(),
+        clocks_off=board.clocks_off(),
         healths={key: health for key in keys if (health := board.health(*key)) is not None},
         nodes=board.nodes(),
         rejected=told.rejections.totals(),
@@ -402,6 +403,32 @@ def test_a_clock_that_the_gateway_shares_is_no_problem(told: Told) -> None:
     told.reading(node="far", clock_synchronised=False)
     problem = only(shown(told), Code.CLOCK_NOT_SYNCHRONISED)
     assert problem == (Severity.WARNING, "far", {"sensors": ["dht11"]})
+
+
+@pytest.mark.parametrize("behind_s", [86_400, -86_400, 61])
+def test_a_clock_that_is_off_and_calls_itself_right_is_said(told: Told, behind_s: int) -> None:
+    """The second in a row may have waited for the broker as well."""
+    for seq in (1, 2, 3):
+        assert Code.CLOCK_OFF not in codes(shown(told))
+        told.clock.pass_(5)
+        told.reading(seq, measured_at=told.clock.now - timedelta(seconds=behind_s))
+    noted = [one for one in shown(told).problems if one.code is Code.CLOCK_OFF]
+    assert [(one.severity, one.subject, one.params) for one in noted] == [
+        (Severity.WARNING, "aula", {"behind_s": behind_s})
+    ]
+    told.clock.pass_(5)
+    told.reading(4)
+    assert Code.CLOCK_OFF not in codes(shown(told))
+
+
+def test_readings_that_are_old_for_another_reason_say_nothing_of_a_clock(told: Told) -> None:
+    long_ago = told.clock.now - timedelta(days=1)
+    for seq in range(1, 9):
+        told.reading(seq, measured_at=long_ago, retained=True, sensor="retained")
+        told.reading(1, measured_at=long_ago, sensor="again")
+        told.reading(seq, measured_at=long_ago, sensor="undated", clock_synchronised=False)
+        told.reading(seq, measured_at=told.clock.now - timedelta(seconds=59), sensor="slow")
+    assert Code.CLOCK_OFF not in codes(shown(told))
 
 
 def test_a_journal_is_the_nodes_and_said_once(told: Told) -> None:
