@@ -7,7 +7,7 @@ import re
 ID_PATTERN = r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?"
 ID_RULE = "1 to 63 of a-z 0-9 . _ -, beginning and ending with a letter or digit"
 # Users in broker/acl: a node of such a name would share its topics with the service.
-SERVICES = ("gateway", "recorder", "viewer")
+SERVICES = ("gateway", "recorder", "outside", "viewer")
 RESERVED_NODES = frozenset(SERVICES)
 
 _ID = re.compile(ID_PATTERN)

@@ -17,6 +17,21 @@ from tools import cluster
 
 FOLDER = cluster.REPOSITORY / "k8s" / "credentials"
 DATABASE = "database"
+# How the broker for subscribers outside hears the one inside: Mosquitto takes a bridge's password from
+# its configuration only.
+BRIDGE = """connection inside
+address mosquitto:{port}
+remote_username outside
+remote_password {password}
+cleansession true
+notifications false
+restart_timeout 1 10
+topic brisa/# in 1
+{tls}"""
+BRIDGES = {
+    "plain": {"port": 1883, "tls": ""},
+    "tls": {"port": 8883, "tls": "bridge_cafile /mosquitto/tls/ca.crt\n"},
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +57,12 @@ def make(folder: Path, nodes: Sequence[str]) -> list[str]:
     wanted = {*known, *credentials.SERVICES, *nodes}
     passwords = credentials.make(users, sorted(wanted))
     credentials.write_hashes(folder / "passwords", passwords)
+    outside = folder / "outside"
+    outside.mkdir(mode=0o700, exist_ok=True)
+    credentials.write_hashes(outside / "passwords", {"viewer": passwords["viewer"]})
+    for name, listener in BRIDGES.items():
+        text = BRIDGE.format(password=passwords["outside"], **listener)
+        credentials.write_private(outside / f"{name}.conf", text)
     credentials.make(folder, [DATABASE])
     # kustomize takes the keys of a Secret from such lines, but none that starts with a digit
     lines = [

@@ -18,6 +18,9 @@ from gateway.history.spans import Range
 # A journal keeps a stream's readings for 7 days: so long after the last sign of it, and a day
 # more, an edge may want to know how far it is.
 RECENT_MS = 8 * 86_400_000
+# With so many streams, more would be larger than the packet that the broker takes: whoever may write as
+# a node could have the recorder disconnected.
+EARLIER_RANGES = 8
 _CHUNK = 500  # values in one IN (…)
 
 Key = tuple[str, str]  # node, sensor
@@ -38,7 +41,8 @@ def marks(connection: Connection, now_ms: int, sensor_ids: Iterable[int]) -> dic
             spans[stream_id][kind].append((first, last))
     said = {}
     for key, rows in streams.items():
-        current, *earlier = (_mark(row, spans[row.id]) for row in rows)
+        current = _mark(rows[0], spans[rows[0].id], MAX_NAMED_RANGES)
+        earlier = [_mark(row, spans[row.id], EARLIER_RANGES) for row in rows[1:]]
         said[key] = Stored(**dict(current), earlier=earlier)
     return said
 
@@ -74,7 +78,8 @@ def _streams(sensor_ids: Sequence[int], now_ms: int) -> sa.Select[Any]:
     return said.order_by(ranked.c.sensor_id, ranked.c.place)
 
 
-def _mark(row: AnyRow, spans: Mapping[str, list[Range]]) -> Mark:
+def _mark(row: AnyRow, spans: Mapping[str, list[Range]], ranges: int) -> Mark:
+    """`ranges`: so many it names of those that are undated, and of the lost, the newest."""
     stored = spans.get(STORED)
     return Mark(
         stream=UUID(row.uuid),
@@ -82,8 +87,8 @@ def _mark(row: AnyRow, spans: Mapping[str, list[Range]]) -> Mark:
         missing=row.missing,
         newest=stored[-1][1] if stored else 0,
         closed=_is_closed(row),
-        undated=spans.get(UNDATED, [])[-MAX_NAMED_RANGES:],
-        lost=spans.get(LOST, [])[-MAX_NAMED_RANGES:],
+        undated=spans.get(UNDATED, [])[-ranges:],
+        lost=spans.get(LOST, [])[-ranges:],
     )
 
 

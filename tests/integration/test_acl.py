@@ -70,6 +70,8 @@ WRITES = [
     ("recorder", "brisa/pi-1/dht11/reading", False),
     ("recorder", "brisa/pi-1/status", False),
     ("recorder", "brisa/recorder/dht11/reading", False),
+    ("outside", "brisa/pi-1/dht11/reading", False),
+    ("outside", "brisa/outside/dht11/reading", False),
     ("viewer", "brisa/pi-1/dht11/stored", False),
     ("viewer", "brisa/viewer/dht11/reading", False),
 ]
@@ -101,6 +103,7 @@ def test_a_user_writes_only_what_is_its_own(
     [
         ("gateway", "brisa/pi-1/dht11/reading"),
         ("recorder", "brisa/pi-1/dht11/backfill"),
+        ("outside", "brisa/pi-1/dht11/health"),
         ("viewer", "brisa/pi-1/dht11/health"),
         ("pi-1", "brisa/pi-1/status"),
     ],

@@ -10,7 +10,7 @@ from tests.support import PATIENCE_S, RunningBroker, eventually
 from tests.system import running_system
 
 LIMIT_KIB = 100_000_000 // 1024
-LARGE = bytes(130_000)
+LARGE = bytes(48_000)
 
 
 def resident_kib(pid: int) -> int:

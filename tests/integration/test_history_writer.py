@@ -34,6 +34,7 @@ from broker.contract import (
 )
 from gateway.history import ledger, writer
 from gateway.history.account import Totals, recounted
+from gateway.history.marks import EARLIER_RANGES
 from gateway.history.marks import marks as real_marks
 from gateway.history.prune import prune
 from gateway.history.schema import ROLLUPS, reading, sensor, span, stream
@@ -286,8 +287,9 @@ class Model:
             assert mark.seq == account.mark
             assert mark.missing == account.newest - len(account.rows.keys() | account.lost)
             undated = Spans((seq, seq) for seq, row in account.rows.items() if not row.right)
-            assert mark.undated == list(undated)[-MAX_NAMED_RANGES:]
-            assert mark.lost == list(Spans((seq, seq) for seq in account.lost))[-MAX_NAMED_RANGES:]
+            named = MAX_NAMED_RANGES if mark.stream == said.stream else EARLIER_RANGES
+            assert mark.undated == list(undated)[-named:]
+            assert mark.lost == list(Spans((seq, seq) for seq in account.lost))[-named:]
             assert mark.newest == max(account.rows, default=0)
 
 

@@ -213,11 +213,14 @@ def only_who_must_talks(objects: list[Object]) -> Iterator[str]:
     there = set(pods(objects))
     for name in there - closed(objects):
         yield f"{name}: open to everything"
-    # without TLS, where there is TLS, only from inside: edges that have not moved yet
+    # no stranger reaches the broker that nodes use; without TLS, where there is TLS, edges that have
+    # not moved yet
     ports = _broker_ports(objects)
-    wanted = {(ANYONE, "mosquitto", max(ports)), (ANYONE, "gateway", LISTENS["gateway"])}
+    wanted = {(ANYONE, "mosquitto-outside", max(ports)), (ANYONE, "gateway", LISTENS["gateway"])}
     wanted |= {
-        (one, "mosquitto", mqtt) for one in ("edge", "gateway", "recorder") for mqtt in ports
+        (one, "mosquitto", mqtt)
+        for one in ("edge", "gateway", "recorder", "mosquitto-outside")
+        for mqtt in ports
     }
     wanted |= {(one, "postgres", 5432) for one in ("gateway", "recorder")}
     if of_kind(objects, "ServiceMonitor"):

@@ -6,12 +6,29 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from broker import contract
-from broker.contract import ContractError, Kind, Reading, Topic, Topics
+from broker.contract import (
+    MAX_EARLIER_STREAMS,
+    MAX_NAMED_RANGES,
+    SEQ_MAX,
+    Backfill,
+    ContractError,
+    Kind,
+    Mark,
+    Measured,
+    Reading,
+    Stored,
+    Topic,
+    Topics,
+)
+from edge.catchup import BATCH_READINGS
+from gateway.history.marks import EARLIER_RANGES
+from tests.support import REPOSITORY
 
 BROKER = Path(contract.__file__).parent
 EXAMPLES = sorted((BROKER / "examples").glob("v*/*.json"))
@@ -191,3 +208,37 @@ def test_a_topic_that_is_not_of_the_contract_is_refused(topic: str) -> None:
 def test_a_root_that_may_not_be_one_is_refused(root: str) -> None:
     with pytest.raises(ContractError, match="root"):
         Topics(root)
+
+
+def test_the_largest_packets_that_ours_send_are_taken_by_mosquitto() -> None:
+    """It hangs up on whoever sends a larger one: a node could have the recorder thrown off."""
+    conf = (REPOSITORY / "broker" / "mosquitto.conf").read_text(encoding="utf-8")
+    (limit,) = (int(line.split()[1]) for line in conf.splitlines() if "max_packet_size" in line)
+    head = 2 * 64 + 64  # topic, identifier, properties
+    first = SEQ_MAX - 500
+    row = Measured(
+        seq=first,
+        measured_at=datetime(2026, 11, 27, 12, 0, 0, 123000, tzinfo=UTC),
+        clock_synchronised=False,
+        temperature_c=-59.99999999999999,
+        humidity_pct=99.99999999999999,
+        source="s" * 32,
+    )
+    rows = [row.model_copy(update={"seq": first + number}) for number in range(BATCH_READINGS)]
+    batch = Backfill(stream=uuid4(), after=first - 1, newest=SEQ_MAX, readings=rows)
+    assert len(batch.to_json()) + head < limit
+    ranges = [(SEQ_MAX - 1, SEQ_MAX)] * MAX_NAMED_RANGES
+
+    def mark(named: int) -> Mark:
+        return Mark(
+            stream=uuid4(),
+            seq=SEQ_MAX,
+            missing=SEQ_MAX,
+            newest=SEQ_MAX,
+            undated=ranges[:named],
+            lost=ranges[:named],
+        )
+
+    earlier = [mark(EARLIER_RANGES)] * MAX_EARLIER_STREAMS
+    stored = Stored(**dict(mark(MAX_NAMED_RANGES)), earlier=earlier)
+    assert len(stored.to_json()) + head < limit
