@@ -210,8 +210,8 @@ def mark(seq: int, sensor: str = "dht11") -> tuple[str, int]:
 # ---- the queue
 
 
-def topic(kind: Kind = Kind.READING) -> Topic:
-    return Topic(kind, "aula", "dht11")
+def topic(kind: Kind = Kind.READING, node: str = "aula") -> Topic:
+    return Topic(kind, node, "dht11")
 
 
 def test_the_queue_is_bounded_in_messages() -> None:
@@ -232,6 +232,40 @@ def test_the_queue_is_bounded_in_bytes() -> None:
     inbox.put(topic(), b"")
     assert (len(inbox), inbox.dropped) == (3, 3)
     assert inbox.bytes == 3 * (1000 + MESSAGE_BYTES)
+
+
+def test_a_node_that_fills_the_queue_loses_its_own_and_delays_nobody() -> None:
+    inbox = Inbox(max_bytes=64 * BATCH_BYTES // 16)
+    flood = [number.to_bytes(2) + bytes(2000) for number in range(3000)]
+    for payload in flood:
+        inbox.put(topic(Kind.BACKFILL, node="busy"), payload)
+    dropped = inbox.dropped
+    assert dropped
+    quiet = [(topic(kind, node=f"quiet-{n}"), b"%d" % n) for n in range(40) for kind in Kind]
+    for one in quiet:
+        inbox.put(*one)
+    assert inbox.dropped > dropped, "room was made"
+    batch = inbox.take(0, 0)
+    assert {(one.topic, one.payload) for one in batch if "quiet" in one.topic.node} == set(quiet)
+    left = [*batch]
+    while batch := inbox.take(0, 0):
+        left += batch
+    busy = [one.payload for one in left if one.topic.node == "busy"]
+    assert busy == flood[: len(busy)], "in their order, and none between is missing"
+    assert len(left) + inbox.dropped == len(flood) + len(quiet)
+    assert (len(inbox), inbox.bytes, inbox.oldest_s) == (0, 0, 0.0)
+
+
+def test_of_a_node_new_readings_come_before_what_it_sends_again() -> None:
+    inbox = Inbox()
+    for number in range(3):
+        inbox.put(topic(Kind.BACKFILL), b"again %d" % number)
+        inbox.put(topic(Kind.HEALTH), b"health %d" % number)
+        inbox.put(topic(), b"new %d" % number)
+    taken = [one.payload.decode() for one in inbox.take(0, 0)]
+    assert taken[:3] == ["new 0", "new 1", "new 2"]
+    # a health may say what is gone of it, and must not overtake it
+    assert taken[3:] == [f"{what} {number}" for number in range(3) for what in ("again", "health")]
 
 
 def test_what_is_taken_at_once_is_bounded_and_the_rest_does_not_wait() -> None:
@@ -291,12 +325,15 @@ def test_a_closed_queue_takes_in_nothing_and_gives_what_it_has() -> None:
 # ---- what comes in
 
 
-def test_readings_health_and_backfill_get_to_the_writer_in_order(bench: Bench) -> None:
+def test_readings_then_health_and_backfill_get_to_the_writer(bench: Bench) -> None:
     bench.hear(reading(1), health(), backfill(2, 3), reading(4, "patio"))
-    assert [type(one.said).__name__ for one in bench.database.written] == [
-        "Reading", "SensorHealth", "Backfill", "Reading",
-    ]  # fmt: skip
-    assert [one.sensor for one in bench.database.written] == ["dht11", "dht11", "dht11", "patio"]
+    written = [(type(one.said).__name__, one.sensor) for one in bench.database.written]
+    assert written == [
+        ("Reading", "dht11"),
+        ("Reading", "patio"),
+        ("SensorHealth", "dht11"),
+        ("Backfill", "dht11"),
+    ]
     assert bench.recorder.commits == len(bench.database.batches) == 1
 
 
