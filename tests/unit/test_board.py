@@ -279,6 +279,28 @@ def test_an_empty_payload_removes_the_sensor(told: Told, kind: Kind) -> None:
     assert Changes.model_validate_json(delta.body).removed == ["aula/dht11"]
 
 
+def test_a_node_that_only_a_removed_sensor_knew_is_gone_with_it(told: Told) -> None:
+    """And one that has said a status stays, until that is removed as well."""
+    told.reading(node="unheard")
+    told.reading(node="heard")
+    told.status("offline", node="heard")
+    for node in ("unheard", "heard"):
+        told.raw(Topic(Kind.READING, node, "dht11"), b"", retained=True)
+    assert [node.node for node in told.board.nodes()] == ["heard"]
+    told.raw(Topic(Kind.STATUS, "heard"), b"", retained=True)
+    assert told.board.nodes() == []
+
+
+def test_the_places_of_removed_nodes_are_free(told: Told) -> None:
+    told.board.max_sensors = 2
+    for number in range(9):
+        told.reading(node=f"n{number}")
+        told.raw(Topic(Kind.READING, f"n{number}", "dht11"), b"", retained=True)
+    told.reading(node="new")
+    assert [node.node for node in told.board.nodes()] == ["new"]
+    assert told.rejections.totals().get("too_many_sensors", 0) == 0
+
+
 def test_a_removed_sensor_can_come_back(told: Told) -> None:
     told.reading(1)
     told.raw(Topic(Kind.READING, "aula", "dht11"), b"")

@@ -527,6 +527,34 @@ def test_a_stream_that_this_journal_never_held_is_gone_only_if_its_journal_is(
         assert catch_up.next(clock.now_s) is None
 
 
+def test_of_the_stream_in_use_nothing_is_called_lost(tmp_path: Path, clock: SetClock) -> None:
+    """What the recorder lacks of it may be on its way."""
+    with journal(tmp_path / "j.db", clock) as kept:
+        (reading,) = add(kept, clock, 1, "s")
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.published(reading)
+        clock.pass_(2 * AFTER_S)
+        catch_up.heard(mark(reading.stream, 1, missing=1))
+        assert catch_up.next(clock.now_s) is None
+
+
+def test_a_batch_of_an_old_stream_lets_out_no_number_of_the_one_in_use(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    with journal(tmp_path / "j.db", clock) as kept:
+        old = add(kept, clock, 9, "s")[0].stream
+    clock.reboot()
+    with journal(tmp_path / "j.db", clock) as kept:
+        new = add(kept, clock, 2, "s")[0].stream
+        catch_up = CatchUp("s", kept, after_s=AFTER_S)
+        catch_up.start()
+        catch_up.heard(mark(new, 2, newest=2))
+        batch = catch_up.next(clock.now_s)
+        assert batch is not None
+        assert (batch.stream, batch.readings[-1].seq) == (old, 9)
+        assert catch_up.heard(mark(new, 2, newest=7)) == 2, "seven is another's"
+
+
 def test_a_journal_whose_numbers_were_used_by_another_is_found_out(
     tmp_path: Path, clock: SetClock
 ) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gateway.history import ledger
-from gateway.history.ledger import LOST, Ledger, Row, Taken
+from gateway.history.ledger import LOST, Ledger, Room, Row, Taken
 from gateway.history.spans import Spans
 
 TOP = 2**63 - 1
@@ -119,6 +119,43 @@ def test_an_account_in_too_many_pieces_takes_no_more(monkeypatch: pytest.MonkeyP
     assert account.take(6, synchronised=True) is Taken.NEW, "it makes no new piece"
     assert account.take(4, synchronised=True) is Taken.NEW
     assert account.take(9, synchronised=True) is Taken.NEW, "there is room again"
+
+
+def test_the_streams_of_a_node_share_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "MAX_PIECES", 3)
+    room = Room()
+    first, second = Ledger(room=room), Ledger(room=room)
+    assert [first.take(seq, synchronised=True) for seq in (1, 3, 5, 7)] == [Taken.NEW] * 4
+    assert room.pieces == 3
+    assert second.take(1, synchronised=True) is Taken.NEW, "the first range of a stream is free"
+    assert second.take(3, synchronised=True) is Taken.REFUSED
+    assert second.take(2, synchronised=True) is Taken.NEW, "one that makes no piece is stored"
+    assert first.take(2, synchronised=True) is Taken.NEW
+    assert room.pieces == 2, "a gap was filled: there is room for another"
+    assert second.take(4, synchronised=True) is Taken.NEW
+    assert room.pieces == 3
+    assert second.take(6, synchronised=True) is Taken.REFUSED
+    assert Ledger(room=Room()).take(9, synchronised=True) is Taken.NEW, "another node's is its own"
+
+
+def test_claims_and_finds_are_counted_in_the_nodes_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as many as of readings: each honest gap between two of those can be called lost."""
+    monkeypatch.setattr(ledger, "MAX_PIECES", 2)
+    room = Room()
+    account = Ledger(newest_seq=100, room=room)
+    assert all(account.lose(seq, seq, noted_ms=1) for seq in (1, 3, 5, 7, 9))
+    assert room.pieces == 4, "beside the first"
+    assert account.lose(11, 11, noted_ms=1) is False
+    assert account.lose(1, 9, noted_ms=1) is False, "four holes, before they join"
+    assert account.lose(9, 9, noted_ms=1), "nothing that was not lost before"
+    other = Ledger(newest_seq=100, room=room)
+    assert other.lose(1, 1, noted_ms=1) is False, "the same node's"
+    assert account.take(3, synchronised=True) is Taken.NEW
+    assert room.pieces == 3, "what was found is a piece less"
+    assert other.lose(1, 1, noted_ms=1)
+    assert room.pieces == 3, "the first of a kind is free"
+    assert other.lose(3, 3, noted_ms=1)
+    assert room.pieces == 4
 
 
 def test_dates_that_differ_by_turns_take_room_too(monkeypatch: pytest.MonkeyPatch) -> None:

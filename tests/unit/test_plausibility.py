@@ -102,6 +102,28 @@ def test_a_jump_that_goes_half_way_back_is_delayed_and_not_dropped(watched: Watc
     assert watched.discarded == []
 
 
+@pytest.mark.parametrize(
+    ("jump", "back"),
+    [
+        ((40.0, 60.0), (50.0, 50.0)),  # the temperature goes on, the humidity turns back
+        ((40.0, 60.0), (30.0, 70.0)),
+    ],
+)
+def test_a_jump_that_is_on_the_way_in_one_value_only_is_a_slip(
+    watched: Watched, jump: Value, back: Value
+) -> None:
+    """What a room does, it does in both: a value that is gone at the next look was none."""
+    watched.offer(jump, back)
+    assert watched.discarded == [(jump, Cause.SLIP)]
+    assert watched.accepted[2:] == []
+
+
+def test_a_jump_that_is_on_the_way_in_both_values_is_kept(watched: Watched) -> None:
+    watched.offer((40.0, 60.0), (50.0, 70.0))
+    assert watched.discarded == []
+    assert watched.filter.waiting
+
+
 def test_a_far_jump_needs_a_third(watched: Watched) -> None:
     watched.offer(DOUBLED, DOUBLED)
     assert watched.accepted[2:] == []
