@@ -56,6 +56,7 @@ class JournalFile:
         self._wal_pages = wal_pages
         self._sql: sqlite3.Connection | None = None
         self._as_closed = True
+        self._inode = 0
 
     def open(self) -> None:
         if self.path and self.path.exists() and 0 < self.path.stat().st_size < PAGE_BYTES:
@@ -66,6 +67,7 @@ class JournalFile:
             self.path or ":memory:", isolation_level=None, timeout=0, check_same_thread=False
         )
         prepare(self._sql, self._wal_pages)
+        self._inode = self.path.stat().st_ino if self.path else 0
         log_whole = log_is_whole(self.path, PAGE_BYTES) if self.path else None
         if not self.one("SELECT count(*) FROM sqlite_schema")[0]:
             if log_whole is not None:
@@ -96,7 +98,7 @@ class JournalFile:
         self.forgotten = [UUID(uuid) for uuid in state.get("forgotten", ())]
         self.duplicate = state.get("duplicate", False)
         same_boot = state["boot_id"] == self._clock.boot_id() != ""
-        same_file = state.get("inode", self._inode()) == self._inode()
+        same_file = state.get("inode", self._inode) == self._inode
         if same_boot and log_whole is False:
             raise Damaged("its log is broken")
         ended_in_order = state["clean"] and log_whole is None and self._as_closed
@@ -138,7 +140,7 @@ class JournalFile:
             "created_ms": self.created_ms,
             "salvaged": self.salvaged,
             "clean": clean,
-            "inode": self._inode(),
+            "inode": self._inode,
             "published": [[str(uuid), *what] for uuid, what in self.published.items()],
             "forgotten": [str(uuid) for uuid in self.forgotten],
             "duplicate": self.duplicate,
@@ -151,9 +153,6 @@ class JournalFile:
         if self.path is None or witness is None or not (self.path.exists() and witness.exists()):
             return True
         return witness.read_text(encoding="ascii", errors="replace") == _identity(self.path)
-
-    def _inode(self) -> int:
-        return self.path.stat().st_ino if self.path else 0
 
     def load(self) -> None:
         """Learn what the file holds, by reading all of it once."""

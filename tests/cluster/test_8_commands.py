@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.cluster.harness import PATIENCE_S, Brisa, until
 from tests.manifests.rendering import write_overlay
-from tools import credentials, deploy
+from tools import cluster, credentials, deploy
+from tools.cluster import NAMESPACE
 
 
 @pytest.fixture
@@ -50,6 +52,33 @@ def test_undeploy_keeps_the_history(brisa: Brisa, sensors: str, as_deployed: Non
     assert _stored(brisa) >= before
 
 
+def test_tls_is_switched_on_and_off_and_no_reading_is_lost(
+    brisa: Brisa, sensors: str, as_deployed: None, record_property: Callable[[str, object], None]
+) -> None:
+    """The journals go with their pods: each edge hands over to a broker that it still reaches."""
+    overlay = brisa.overlays / "tested-tls"
+    if not overlay.exists():
+        write_overlay(overlay, "../tested", ["tls"])
+    before, stored = _gone(brisa), _stored(brisa)
+    for name in ("tested-tls", "tested"):
+        logs = ["-n", NAMESPACE, "logs", "--follow", brisa.pod("edge"), "-c", "edge"]
+        with subprocess.Popen(
+            [*cluster.kubectl_command(), *logs],
+            env=cluster.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as leaving:
+            _deploy(brisa, name)
+            said, _ = leaving.communicate(timeout=PATIENCE_S)
+        assert "stopping" in said
+        assert "in the journal only" not in said, said
+        brisa.wait_for(f"{sensors}/aula", "live")
+        until("nothing is missing", lambda: not _sum(brisa, "missing"))
+        assert _gone(brisa) == before
+    assert _stored(brisa) > stored
+    record_property("note", f"{_stored(brisa) - stored} readings stored meanwhile, none lost")
+
+
 def test_tls_and_the_journal_on_the_node(brisa: Brisa, sensors: str, as_deployed: None) -> None:
     overlay = brisa.overlays / "tested-ha"
     if not overlay.exists():
@@ -77,8 +106,17 @@ def _deploy(brisa: Brisa, overlay: str) -> None:
     assert deploy.main(_words(brisa, overlay)) == 0
 
 
+def _sum(brisa: Brisa, what: str) -> int:
+    return sum(one[what] for one in brisa.audit()["sensors"])
+
+
 def _stored(brisa: Brisa) -> int:
-    return sum(one["stored"] for one in brisa.audit()["sensors"])
+    return _sum(brisa, "stored")
+
+
+def _gone(brisa: Brisa) -> tuple[int, int]:
+    """How many readings are lost, and journals gone with an unknown number of them."""
+    return _sum(brisa, "lost"), _sum(brisa, "open_ends")
 
 
 def _stream(brisa: Brisa, node: str) -> str:
