@@ -15,6 +15,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker.contract import Backfill, Kind, Stored, Topics, parse_payload
@@ -25,7 +26,15 @@ from gateway.history.store import Store
 from gateway.history.writer import Writer
 from gateway.rejections import Rejections
 from tests.databases import Database, sqlite_database
-from tests.support import PATIENCE_S, Process, RunningBroker, eventually, free_port, python
+from tests.support import (
+    PATIENCE_S,
+    REPOSITORY,
+    Process,
+    RunningBroker,
+    eventually,
+    free_port,
+    python,
+)
 
 STREAM = UUID("00000000-0000-4000-8000-000000000001")
 TOPICS = Topics()
@@ -426,6 +435,47 @@ def test_what_the_queue_has_no_room_for_comes_by_backfill(
         assert recorder.stop(PATIENCE_S)
         session.stop()
         store.close()
+
+
+def test_a_node_that_floods_it_takes_its_own_share_of_memory_and_queue(
+    mosquitto: RunningBroker, own_postgresql: Database
+) -> None:
+    """While the database is away; when it is back, another's reading is not behind the flood."""
+    compose = yaml.safe_load((REPOSITORY / "compose.yaml").read_text(encoding="utf-8"))
+    limit_mib = int(compose["services"]["recorder"]["mem_limit"].removesuffix("m"))
+    flood = Session(mosquitto.settings("pi-2"), client_id=unique_client_id("flood"), protocol=5)
+    flood.start()
+    assert flood.wait_until_up(PATIENCE_S)
+    with (
+        running_recorder(mosquitto, own_postgresql) as recorder,
+        running_edge(mosquitto) as edge,
+    ):
+        edge.readings(1)
+        edge.wait_for(1)
+        own_postgresql.kill()
+        rows = [measured(seq) for seq in range(1, 201)]
+        number = 0
+
+        def full() -> bool:
+            nonlocal number
+            for _ in range(50):
+                number += 1
+                batch = {"stream": str(STREAM), "readings": rows, "after": 0}
+                topic = TOPICS.of(Kind.BACKFILL, "pi-2", f"s{number % 100}")
+                with contextlib.suppress(NotConnectedError):
+                    flood.publish(topic, json.dumps(batch).encode())
+            return metric(recorder, "dropped_total") > 0
+
+        eventually("there is no more room", full)
+        edge.readings(2)
+        eventually("it is in the queue", lambda: metric(recorder, "queue_messages") > 0)
+        status = Path(f"/proc/{recorder.popen.pid}/status").read_text(encoding="ascii")
+        (used_kib,) = (int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line)
+        assert used_kib / 1024 < limit_mib
+        own_postgresql.start()
+        edge.wait_for(2)
+        assert metric(recorder, "queue_messages") > 0, "the flood was stored before it"
+    flood.stop(0)
 
 
 def test_a_disk_that_is_full_is_waited_for(mosquitto: RunningBroker, tmp_path: Path) -> None:
