@@ -242,8 +242,8 @@ def test_each_backfill_is_answered(mosquitto: RunningBroker, sqlite: Database) -
 def test_a_day_comes_in_by_backfill(any_broker: RunningBroker, sqlite: Database) -> None:
     day = 17_280
     with running_recorder(any_broker, sqlite), running_edge(any_broker) as edge:
-        for first in range(1, day, 480):
-            edge.backfill(range(first, first + 480), after=first - 1)
+        for first in range(1, day, 240):
+            edge.backfill(range(first, first + 240), after=first - 1)
         edge.wait_for(day)
         assert sqlite.query("SELECT COUNT(*) FROM reading") == [(day,)]
 
@@ -495,8 +495,8 @@ def test_a_disk_that_is_full_is_waited_for(mosquitto: RunningBroker, tmp_path: P
             with contextlib.suppress(OSError), (disk / "film").open("wb", buffering=0) as film:
                 while film.write(bytes(4096)):
                     pass
-            for first in range(2, 4802, 480):
-                edge.backfill(range(first, first + 480))
+            for first in range(2, 4802, 240):
+                edge.backfill(range(first, first + 240))
             assert "disk is full" in recorder.wait_for("trying again")
             assert get(recorder, "/healthz") == (200, "ok\n")
             (disk / "film").unlink()
