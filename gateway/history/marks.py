@@ -31,8 +31,13 @@ def marks(connection: Connection, now_ms: int, sensor_ids: Iterable[int]) -> dic
     """Of these sensors. First comes the stream that a sensor's live messages are of."""
     streams: dict[Key, list[AnyRow]] = defaultdict(list)
     for ids in chunks(sensor_ids):
-        for row in connection.execute(_streams(ids, now_ms)):
-            streams[row.node, row.name].append(row)
+        crowded = set(connection.scalars(_crowded(ids, now_ms)))
+        queries = [_streams([one], now_ms, most=1 + MAX_EARLIER_STREAMS) for one in sorted(crowded)]
+        if others := [one for one in ids if one not in crowded]:
+            queries.append(_streams(others, now_ms))
+        for query in queries:
+            for row in connection.execute(query):
+                streams[row.node, row.name].append(row)
     spans: dict[int, dict[str, list[Range]]] = defaultdict(lambda: defaultdict(list))
     for ids in chunks(row.id for rows in streams.values() for row in rows):
         ranges = sa.select(span.c.stream_id, span.c.kind, span.c.first_seq, span.c.last_seq)
@@ -47,20 +52,49 @@ def marks(connection: Connection, now_ms: int, sensor_ids: Iterable[int]) -> dic
     return said
 
 
-def _streams(sensor_ids: Sequence[int], now_ms: int) -> sa.Select[Any]:
-    """The few of a sensor's streams that are said, however many it has: each is in an index."""
-    of_these = stream.c.sensor_id.in_(sensor_ids)
+def _crowded(sensor_ids: Sequence[int], now_ms: int) -> sa.Select[Any]:
+    """Those of the sensors that have more streams to say than are said: a few index entries each."""
+    mine = stream.c.sensor_id == sensor.c.id
+    more = [
+        sa.select(stream.c.id)
+        .where(mine, condition)
+        .order_by(order.desc())
+        .limit(1)
+        .offset(1 + MAX_EARLIER_STREAMS)
+        .correlate(sensor)
+        .scalar_subquery()
+        .is_not(None)
+        for condition, order in (
+            (stream.c.lacking_ms.is_not(None), stream.c.lacking_ms),
+            (stream.c.last_heard_ms >= _since_ms(now_ms), stream.c.last_heard_ms),
+        )
+    ]
+    return sa.select(sensor.c.id).where(sensor.c.id.in_(sensor_ids), sa.or_(*more))
+
+
+def _since_ms(now_ms: int) -> sa.Case[int]:
+    """Since when a stream must have been heard of to be said; any, of a sensor that was only imported."""
+    return sa.case((sensor.c.current.is_(None), 0), else_=now_ms - RECENT_MS)
+
+
+def _streams(sensor_ids: Sequence[int], now_ms: int, most: int | None = None) -> sa.Select[Any]:
+    """The few of a sensor's streams that are said, however many it has: each is in an index.
+
+    most: so many of each kind are enough; for one sensor only.
+    """
+    of_these = sa.select(stream.c.id).where(stream.c.sensor_id.in_(sensor_ids))
+    joined = of_these.join_from(sensor, stream)
     wanted = [
-        sa.select(stream.c.id).where(of_these, stream.c.missing > 0),
-        sa.select(stream.c.id).where(of_these, stream.c.last_heard_ms >= now_ms - RECENT_MS),
-        *(
-            sa.select(stream.c.id)
-            .join_from(sensor, stream)
-            .where(sensor.c.id.in_(sensor_ids), condition)
-            for condition in (stream.c.uuid == sensor.c.current, sensor.c.current.is_(None))
+        of_these.where(stream.c.lacking_ms.is_not(None)).order_by(stream.c.lacking_ms.desc()),
+        joined.where(stream.c.last_heard_ms >= _since_ms(now_ms)).order_by(
+            stream.c.last_heard_ms.desc()
         ),
     ]
-    found = sa.union(*wanted).subquery()
+    if most is None:
+        wanted = [each.order_by(None) for each in wanted]
+    else:
+        wanted = [sa.select(each.limit(most).subquery().c.id) for each in wanted]
+    found = sa.union(*wanted, joined.where(stream.c.uuid == sensor.c.current)).subquery()
     order = (
         stream.c.uuid != sensor.c.current,
         stream.c.missing == 0,

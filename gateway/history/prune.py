@@ -145,6 +145,7 @@ def _forget(connection: Connection, row: AnyRow) -> None:
             .sums()
             ._asdict()
         )
+        sums["streams"] = 1
         less = {name: sensor.c[name] - number for name, number in sums.items()}
         connection.execute(sensor.update().values(less).where(sensor.c.id == row.sensor_id))
         connection.execute(span.delete().where(span.c.stream_id == row.id))

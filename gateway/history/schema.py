@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 AnyRow = Row[*tuple[Any, ...]]
 # The newest of migrations/versions, so that Alembic is only imported where there is work for it.
-HEAD = "0004"
+HEAD = "0005"
 
 # A node that never had a network counts from 1970, or from when its system was built: no date.
 NO_CLOCK_BEFORE_MS = 1_577_836_800_000  # 2020
@@ -51,6 +51,8 @@ sensor = Table(
     Column("current", String(36)),  # the UUID of the stream that its live messages were of last
     # How many ranges its streams have beside the first of each kind: see ledger.MAX_PIECES.
     Column("pieces", BigInteger, nullable=False, server_default="0"),
+    # How many it has: a node may have so many in all its sensors, see writer.MAX_STREAMS_PER_NODE.
+    Column("streams", BigInteger, nullable=False, server_default="0"),
     # The sums of its streams' ranges, written with them: an audit reads one row a sensor.
     *(
         Column(name, BigInteger, nullable=False, server_default="0")
@@ -72,13 +74,14 @@ stream = Table(
     # These follow from the spans: of 1 to here each number is stored or lost; so many are neither.
     Column("watermark", BigInteger, nullable=False, default=0),
     Column("missing", BigInteger, nullable=False, default=0),
+    Column("lacking_ms", BigInteger),  # its last_heard_ms while numbers are missing
     Column("lost_ms", BigInteger),  # when one of its lost ranges was last added to
     # The number that its edge ended in order with (0: it has not; null: it does not say); and 1
     # if its journal is gone, and it had not ended in order.
     Column("ended_seq", BigInteger),
     Column("open_end", Integer, nullable=False, server_default="0"),
     UniqueConstraint("sensor_id", "uuid", name="stream_sensor_uuid"),
-    Index("stream_missing", "sensor_id", "missing"),
+    Index("stream_lacking", "sensor_id", "lacking_ms"),
     Index("stream_heard", "sensor_id", "last_heard_ms"),
     Index("stream_lost", "sensor_id", "lost_ms"),
     **_MYSQL,

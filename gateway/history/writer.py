@@ -32,8 +32,9 @@ CAUSES = (
     *("too_many_sensors", "too_many_streams", "too_scattered"),
 )
 # What nodes may fill the database with. The gateway shows as many sensors; a node has a handful of
-# pins; an edge begins a stream when its power was cut: 700 a year if that is done each evening.
-MAX_SENSORS, MAX_SENSORS_PER_NODE, MAX_STREAMS_PER_SENSOR = 2000, 200, 100_000
+# pins; an edge begins a stream for each when its power was cut. One of 50 sensors that is switched off
+# each evening has 37,000 streams by the time that the first of them are forgotten, after two years.
+MAX_SENSORS, MAX_SENSORS_PER_NODE, MAX_STREAMS_PER_NODE = 2000, 200, 50_000
 TRIES = 5  # of a transaction that another recorder was in the way of
 
 
@@ -163,61 +164,76 @@ class _Transaction:
         self._connection = connection
         self._now_ms = now_ms
         self._sensors = self._locked(
-            sensor, [heard[:2] for heard in batch], MAX_SENSORS_PER_NODE, MAX_SENSORS
+            sensor, [heard[:2] for heard in batch], self._with_room_for_sensors
         )
+        self._of_node = {row.id: row.node for row in self._sensors.values()}
+        self._rooms: dict[str, Room] = {}  # a node's streams share one
+        self._streams_of: Counter[str] = Counter()  # by node: how many it has
+        self._sum_up_nodes()
+        self._began: Counter[int] = Counter()  # by sensor: how many of its streams are new
         named = [
             (self._sensors[heard[:2]].id, str(heard.said.stream))
             for heard in batch
             if heard.said.stream is not None and heard[:2] in self._sensors
         ]
         heard_ms = {"first_heard_ms": now_ms, "last_heard_ms": now_ms, "newest_seq": 0}
-        rows = self._locked(stream, named, MAX_STREAMS_PER_SENSOR, **heard_ms)
+        rows = self._locked(stream, named, self._with_room_for_streams, **heard_ms)
         accounts: dict[int, list[Row]] = defaultdict(list)
         for ids in chunks(row.id for row in rows.values()):
             for row in connection.execute(sa.select(span).where(span.c.stream_id.in_(ids))):
                 accounts[row.stream_id].append(Row(*row[1:]))
-        rooms = self._rooms()
         self._streams = {
-            key: _Stream(row, accounts[row.id], rooms[row.sensor_id]) for key, row in rows.items()
+            key: _Stream(row, accounts[row.id], self._rooms[self._of_node[row.sensor_id]])
+            for key, row in rows.items()
         }
         # by sensor: what its health and its live messages say of it
         self._facts = {row.id: (row.interval_s, row.current) for row in self._sensors.values()}
 
-    def _rooms(self) -> dict[int, Room]:
-        """By sensor; those of a node share one."""
-        nodes = {row.node for row in self._sensors.values()}
-        query = sa.select(sensor.c.node, sa.func.sum(sensor.c.pieces)).group_by(sensor.c.node)
-        rooms = {
-            node: Room(int(pieces))
-            for some in chunks(nodes)
-            for node, pieces in self._connection.execute(query.where(sensor.c.node.in_(some)))
-        }
-        return {row.id: rooms[row.node] for row in self._sensors.values()}
+    def _sum_up_nodes(self) -> None:
+        """From the rows of their sensors: a node may have thousands of streams."""
+        sums = sa.func.sum(sensor.c.pieces), sa.func.sum(sensor.c.streams)
+        query = sa.select(sensor.c.node, *sums).group_by(sensor.c.node)
+        for some in chunks(set(self._of_node.values())):
+            mine = query.where(sensor.c.node.in_(some))
+            for node, pieces, streams in self._connection.execute(mine):
+                self._rooms[node] = Room(int(pieces))
+                self._streams_of[node] = int(streams)
+
+    def _with_room_for_sensors(self, keys: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        query = sa.select(sensor.c.node, sa.func.count()).group_by(sensor.c.node)
+        counts: Counter[str] = Counter(dict(self._connection.execute(query).all()))
+        for node, name in keys:
+            if counts[node] < MAX_SENSORS_PER_NODE and counts.total() < MAX_SENSORS:
+                counts[node] += 1
+                yield node, name
+
+    def _with_room_for_streams(self, keys: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+        for sensor_id, uuid in keys:
+            node = self._of_node[sensor_id]
+            if self._streams_of[node] < MAX_STREAMS_PER_NODE:
+                self._streams_of[node] += 1
+                self._began[sensor_id] += 1
+                yield sensor_id, uuid
 
     def _locked(
         self,
         table: sa.Table,
         keys: Iterable[tuple[Any, str]],
-        most_each: int,
-        most: float = float("inf"),
+        with_room: Callable[[Iterable[tuple[Any, str]]], Iterable[tuple[Any, str]]],
         **values: int,
     ) -> dict[tuple[Any, str], AnyRow]:
         """Rows by their key, which is the table's second and third column: owner and name.
 
-        Made where they are not there, and there is room: of an owner, and in all.
+        Made where they are not there; with_room: says for which of them there is room.
         """
         wanted = list(dict.fromkeys(keys))
         found = dict(self._find(table, wanted))
         missing = [key for key in wanted if key not in found]
         if missing:
             owner, name = table.columns[1], table.columns[2]
-            query = sa.select(owner, sa.func.count()).group_by(owner)
-            counts: Counter[Any] = Counter(dict(self._connection.execute(query).all()))
-            made = []
-            for key in missing:
-                if counts[key[0]] < most_each and counts.total() < most:
-                    counts[key[0]] += 1
-                    made.append({owner.name: key[0], name.name: key[1], **values})
+            made = [
+                {owner.name: key[0], name.name: key[1], **values} for key in with_room(missing)
+            ]
             if made:
                 self._connection.execute(table.insert(), made)
                 found |= self._find(table, missing)
@@ -274,7 +290,8 @@ class _Transaction:
                 name: min(max(0, getattr(row, name) + more[row.id][name]), SEQ_MAX)
                 for name in Sums._fields
             }
-            facts = {"interval_s": interval_s, "current": current, **sums_now}
+            streams = row.streams + self._began[row.id]
+            facts = {"interval_s": interval_s, "current": current, "streams": streams, **sums_now}
             if any(getattr(row, name) != value for name, value in facts.items()):
                 changed.append({"of": row.id, **facts})
         if changed:
@@ -328,9 +345,11 @@ class _Transaction:
                 of = sa.tuple_(span.c.kind, span.c.first_seq).in_(keys)
                 self._connection.execute(span.delete().where(span.c.stream_id == one.id, of))
             ledger = one.ledger
+            missing = ledger.missing()
             known = {
                 "watermark": ledger.watermark(),
-                "missing": ledger.missing(),
+                "missing": missing,
+                "lacking_ms": self._now_ms if missing else None,
                 "lost_ms": ledger.lost_ms(),
             }
             heard = {

@@ -115,8 +115,8 @@ def test_two_that_start_at_once_make_it_once(any_database: Database) -> None:
 @pytest.mark.parametrize(
     ("version", "match"),
     [
-        ("9999", "made by a newer brisa .schema 9999.; this one knows up to 0004: update"),
-        ("0000", "made by an older brisa .schema 0000, here 0004.: start `python -m gateway"),
+        ("9999", "made by a newer brisa .schema 9999.; this one knows up to 0005: update"),
+        ("0000", "made by an older brisa .schema 0000, here 0005.: start `python -m gateway"),
     ],
 )
 def test_a_schema_that_is_not_ours(any_database: Database, version: str, match: str) -> None:

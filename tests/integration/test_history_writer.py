@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from broker.contract import (
+    MAX_EARLIER_STREAMS,
     MAX_NAMED_RANGES,
     SEQ_MAX,
     Backfill,
@@ -327,13 +328,17 @@ def batches(rng: random.Random, numbers: int) -> list[Heard]:
 def sums_are_of_the_ranges(store: Store) -> None:
     """What is kept with the readings is what the ranges of all streams give."""
     noted = sa.func.max(sa.case((span.c.kind == "lost", span.c.noted_ms)))
-    of_streams = sa.select(stream.c.lost_ms, noted).join_from(stream, span, isouter=True)
+    of_streams = sa.select(stream, noted).join_from(stream, span, isouter=True)
+    counted = sa.select(sa.func.count()).where(stream.c.sensor_id == sensor.c.id)
+    counts = sa.select(sensor.c.streams, counted.scalar_subquery())
     with store.read() as connection:
         for row in connection.execute(sa.select(sensor)).all():
             sums = Totals(row.stored, row.missing, row.lost, row.gaps, row.open_ends)
             assert sums == recounted(connection, row.node, row.name)
-        for lost_ms, noted_ms in connection.execute(of_streams.group_by(stream.c.id)):
-            assert lost_ms == noted_ms
+        for row in connection.execute(of_streams.group_by(stream.c.id)):
+            assert row.lost_ms == row[-1]
+            assert row.lacking_ms == (row.last_heard_ms if row.missing else None)
+        assert all(kept == streams for kept, streams in connection.execute(counts))
 
 
 class AgainstTheModel(RuleBasedStateMachine):
@@ -489,9 +494,11 @@ def test_an_older_database_gets_the_sums_of_what_is_in_it(
     for _ in range(15):
         writer_on(store).write(batches(rng, 40))
     on = " ON stream" if any_database.kind == "mariadb" else ""
-    any_database.query(f"DROP INDEX stream_lost{on}")
-    any_database.query("ALTER TABLE stream DROP COLUMN lost_ms")
-    for name in Totals._fields:
+    any_database.query("CREATE INDEX stream_missing ON stream (sensor_id, missing)")
+    for index, column in (("stream_lacking", "lacking_ms"), ("stream_lost", "lost_ms")):
+        any_database.query(f"DROP INDEX {index}{on}")
+        any_database.query(f"ALTER TABLE stream DROP COLUMN {column}")
+    for name in ("streams", *Totals._fields):
         any_database.query(f"ALTER TABLE sensor DROP COLUMN {name}")
     any_database.query("UPDATE alembic_version SET version_num = '0001'")
     with pytest.raises(WrongSchema, match="older brisa"):
@@ -723,16 +730,36 @@ def test_too_many_sensors(on_sqlite: Store, monkeypatch: pytest.MonkeyPatch) -> 
     assert one.rejected == {"too_many_sensors": 3}
 
 
-def test_too_many_streams(on_sqlite: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "MAX_STREAMS_PER_SENSOR", 2)
-    one = writer_on(on_sqlite)
-    one.write([live(A, measured(1)), live(B, measured(1)), live(C, measured(1))])
-    marks = one.write([live(A, measured(2)), live(C, measured(2)), live(C, measured(1), "other")])
+def test_too_many_streams(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all sensors of a node together; what it has already goes on, and so do other nodes."""
+    monkeypatch.setattr(writer, "MAX_STREAMS_PER_NODE", 3)
+    one = writer_on(store)
+    one.write([live(A, measured(1)), live(B, measured(1)), live(C, measured(1), "other")])
+    marks = one.write(
+        [
+            *(live(A, measured(2)), live(C, measured(2)), live(C, measured(2), "other")),
+            *(live(A, measured(1), "other"), live(C, measured(1), node="pi-2")),
+        ]
+    )
     assert marks["pi-1", "dht11"] == Stored(
         stream=A, seq=2, newest=2, earlier=[Mark(stream=B, seq=1, newest=1)]
     )
-    assert marks["pi-1", "other"] == Stored(stream=C, seq=1, newest=1)
+    assert marks["pi-1", "other"] == Stored(stream=C, seq=2, newest=2)
+    assert marks["pi-2", "dht11"] == Stored(stream=C, seq=1, newest=1)
     assert one.rejected == {"too_many_streams": 2}
+    sums_are_of_the_ranges(store)
+
+
+def test_a_forgotten_stream_gives_its_place_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MAX_STREAMS_PER_NODE", 1)
+    writer_on(store, 1).write([live(A, measured(1, 1))])
+    prune(store, before_ms=NOW_MS)
+    sums_are_of_the_ranges(store)
+    one = writer_on(store)
+    assert one.write([live(B, measured(1))])["pi-1", "dht11"].stream == B
+    assert not one.rejected
 
 
 def test_too_scattered(on_sqlite: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -832,14 +859,19 @@ def test_what_is_not_about_a_message_is_for_the_caller(
     assert seqs(on_sqlite) == []
 
 
-def test_ten_thousand_streams_of_a_sensor_do_not_weigh_on_what_comes(on_sqlite: Store) -> None:
-    """As a Pi has them after years of being switched off each evening."""
-    began = writer_on(on_sqlite, 1)
-    began.write([live(A, measured(1))])
+@pytest.mark.parametrize("began", [False, True])
+@pytest.mark.parametrize("missing", [0, 1])
+@pytest.mark.parametrize("heard_ms", [100, NOW_MS - 20_000])
+def test_ten_thousand_streams_of_a_sensor_do_not_weigh_on_what_comes(
+    on_sqlite: Store, heard_ms: int, missing: int, *, began: bool
+) -> None:
+    """After years of being switched off each evening; or after minutes of a hostile node."""
+    writer_on(on_sqlite, 1).write([live(A, measured(1))])
     with on_sqlite.begin() as connection:
         rows = [
             {"id": n, "sensor_id": 1, "uuid": str(UUID(int=n)), "first_heard_ms": n,
-             "last_heard_ms": n, "newest_seq": 9, "watermark": 9, "missing": 0}
+             "last_heard_ms": heard_ms + n, "newest_seq": 9 + missing, "watermark": 9,
+             "missing": missing, "lacking_ms": heard_ms + n if missing else None}
             for n in range(100, 10_100)
         ]  # fmt: skip
         connection.execute(stream.insert(), rows)
@@ -848,6 +880,7 @@ def test_ten_thousand_streams_of_a_sensor_do_not_weigh_on_what_comes(on_sqlite: 
             for n in range(100, 10_100)
         ]
         connection.execute(span.insert(), of)
+        connection.execute(sensor.update().values(streams=10_001, missing=missing * 10_000))
     steps = 0
 
     def step() -> int:
@@ -859,11 +892,38 @@ def test_ten_thousand_streams_of_a_sensor_do_not_weigh_on_what_comes(on_sqlite: 
         driver = connection.connection.driver_connection
         assert driver is not None
         driver.set_progress_handler(step, 1000)
-        transaction = writer._Transaction(connection, batch := [live(A, measured(2))], NOW_MS)
-        said = transaction.write(batch)
+        batch = [live(B if began else A, measured(2))]
+        transaction = writer._Transaction(connection, batch, NOW_MS)
+        said = transaction.write(batch)["pi-1", "dht11"]
         driver.set_progress_handler(None, 0)
-    assert said == {("pi-1", "dht11"): Stored(stream=A, seq=2, newest=2)}
+    assert said.stream == batch[0].said.stream
+    earlier = [mark.stream for mark in said.earlier]
+    if missing or heard_ms > 100:
+        assert earlier == [UUID(int=n) for n in range(10_099, 10_099 - MAX_EARLIER_STREAMS, -1)]
+    else:
+        assert earlier == []
     assert steps < 20, "of a thousand instructions of SQLite's machine each"
+
+
+def test_what_is_missing_is_said_before_what_was_heard_of_last(store: Store) -> None:
+    uuids = [UUID(int=n) for n in range(1, 81)]
+    for number, uuid in enumerate(uuids):
+        seq = 1 + number % 2  # of every other one the first is missing
+        writer_on(store, NOW_MS + number).write([live(uuid, measured(seq))])
+    said = every_mark(store, NOW_MS + 100)["pi-1", "dht11"]
+    assert said.stream == uuids[-1]
+    assert [mark.stream for mark in said.earlier] == uuids[-3:-67:-2]
+    writer_on(store, NOW_MS + 100).write([again(uuids[-3], measured(1))])
+    said = every_mark(store, NOW_MS + 101)["pi-1", "dht11"]
+    assert [mark.stream for mark in said.earlier] == uuids[-5:-69:-2], "it is whole now"
+
+
+def test_streams_that_were_only_imported_are_bounded_too(store: Store) -> None:
+    uuids = [UUID(int=n) for n in range(1, 41)]
+    for number, uuid in enumerate(uuids):
+        writer_on(store, number).write([again(uuid, measured(1))])
+    said = every_mark(store)["pi-1", "dht11"]
+    assert [said.stream, *(mark.stream for mark in said.earlier)] == uuids[:-34:-1]
 
 
 def test_nothing_of_a_batch_is_stored_if_its_end_is_not(
