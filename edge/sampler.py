@@ -127,9 +127,13 @@ class Sampler:
                 if last_for_now or self._worker.stopping.wait(retry_s):
                     break
             except SensorBroken as error:
+                if self._worker.stopping.is_set():  # closed by us, in the middle of its read
+                    return False
                 self._broke(str(error), fault=str(error))
                 return False
             except Exception as error:  # noqa: BLE001 - logged in whole when this fault begins
+                if self._worker.stopping.is_set():
+                    return False
                 self._broke(
                     f"the driver failed: {error!r}", fault=type(error).__name__, crash=error
                 )
@@ -211,6 +215,7 @@ class Sampler:
         self._close()
         self._open = False
         self._cause = None
+        self._missed = self._missed_alike = 0
         self._enter(SensorState.BROKEN, reason, fault=fault, crash=crash)
 
     def _enter(

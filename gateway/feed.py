@@ -191,8 +191,9 @@ class Feed:
         # Compared with what viewers were told, not with the version before this pass: a request
         # to the board may have turned a sensor late meanwhile.
         if self._board.version != self._told_version:
-            self._told_version = self._board.version
+            version = self._board.version
             self.on_change()
+            self._told_version = version
         self.parsed_total += len(pending)
         self._caught_up = synchronised  # all that was retained had come when this pass began
         return len(pending)

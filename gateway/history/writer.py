@@ -231,9 +231,7 @@ class _Transaction:
         missing = [key for key in wanted if key not in found]
         if missing:
             owner, name = table.columns[1], table.columns[2]
-            made = [
-                {owner.name: key[0], name.name: key[1], **values} for key in with_room(missing)
-            ]
+            made = [{owner.name: key[0], name.name: key[1], **values} for key in with_room(missing)]
             if made:
                 self._connection.execute(table.insert(), made)
                 found |= self._find(table, missing)

@@ -159,6 +159,30 @@ def test_a_driver_that_fails_in_its_own_way_is_announced_and_opened_again(
     assert caplog.text.count("Traceback") == 1
 
 
+def test_what_a_driver_raises_because_it_was_closed_in_the_middle_is_no_fault() -> None:
+    class Closed(ScriptedSensor):
+        def read(self) -> Measurement:
+            try:
+                return super().read()
+            except NoReading:
+                raise ValueError("I/O operation on closed file") from None
+
+    announced: list[SensorState] = []
+    with sampling(Closed(STEADY, STEADY), on_change=lambda s: announced.append(s.state)):
+        pass
+    assert announced
+    assert SensorState.BROKEN not in announced
+
+
+def test_after_a_crash_the_next_miss_is_said_for_what_it_is() -> None:
+    misses: list[Said] = [NoReading(Cause.TIMEOUT, "no answer")] * (BROKEN_AFTER + 3)
+    sensor = ScriptedSensor(*misses, RuntimeError("a bug"), NoReading(Cause.TIMEOUT, "no answer"))
+    announced: list[tuple[SensorState, str]] = []
+    with sampling(sensor, on_change=lambda s: announced.append((s.state, s.reason))):
+        crash = announced.index((SensorState.BROKEN, "the driver failed: RuntimeError('a bug')"))
+        assert announced[crash + 1] == (SensorState.RETRYING, "timeout: no answer")
+
+
 def test_a_driver_that_cannot_even_be_closed_is_opened_again() -> None:
     class Stuck(ScriptedSensor):
         def close(self) -> None:
